@@ -1,0 +1,130 @@
+"""Checkpoints: a folder with model.safetensors (weights) and recipe.json (how to rebuild the model). Never a pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from exdiff.backbones import BACKBONES
+from exdiff.config import Recipe, build, nearest
+from exdiff.diffusion import PATHS
+from exdiff.errors import CheckpointError, ConfigError
+from exdiff.extractors import EXTRACTORS
+from exdiff.fusion import FUSIONS
+from exdiff.model import ExDiff
+from exdiff.transforms import TRANSFORMS
+
+WEIGHTS, RECIPE = "model.safetensors", "recipe.json"
+
+
+def build_model(recipe: Recipe) -> ExDiff:
+    """A model with fresh weights; sections that a recipe leaves empty are absent from it."""
+    extractor = build(EXTRACTORS, recipe.extractor, sample_rate=recipe.sample_rate) if recipe.extractor else None
+    backbone = fusion = path = None
+    if recipe.backbone:
+        signals = 3 if extractor is not None else 2  # x_t, mixture and, if there is one, the estimate
+        backbone = build(BACKBONES, recipe.backbone, in_channels=2 * signals, out_channels=2)
+        path = build(PATHS, recipe.path)
+        if extractor is not None:
+            fusion = build(
+                FUSIONS,
+                recipe.fusion or {"type": "none"},
+                latent_channels=extractor.latent_channels,
+                feature_channels=backbone.feature_channels,
+            )
+    parts = {"transform": build(TRANSFORMS, recipe.transform), "path": path, "extractor": extractor}
+    section = {"type": "exdiff", **recipe.model}
+    return build({"exdiff": ExDiff}, section, **parts, backbone=backbone, fusion=fusion, sample_rate=recipe.sample_rate)
+
+
+def embedded() -> list[str]:
+    """Names of the models inside the package."""
+    folder = resources.files("exdiff") / "weights"
+    if not folder.is_dir():
+        return []
+    return sorted(p.name for p in folder.iterdir() if (p / RECIPE).is_file())
+
+
+def load_model(source: str | Path) -> tuple[ExDiff, Recipe]:
+    """An embedded model by name, or a checkpoint folder, ready for inference.
+
+    Raises:
+        CheckpointError: unknown name, missing or damaged file, or weights that do not fit the recipe.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        if str(source) not in embedded():
+            raise CheckpointError(
+                f"unknown model {str(source)!r}{nearest(str(source), embedded())}, or the path of a checkpoint folder"
+            )
+        folder = Path(str(resources.files("exdiff") / "weights" / str(source)))
+    recipe = _read_recipe(folder / RECIPE)
+    try:
+        model = build_model(recipe)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / RECIPE}: {error}; was it made by another version of exdiff?") from None
+    weights = _read_weights(folder / WEIGHTS)
+    try:
+        model.load_state_dict({k: v.float() for k, v in weights.items()})
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{folder}: the weights do not fit the recipe: {' '.join(str(error).split())[:300]}"
+        ) from None
+    return model.eval(), recipe
+
+
+def save_model(model: nn.Module, recipe: Recipe, folder: Path, dtype: torch.dtype | None = None) -> None:
+    """Write weights (as `dtype`, or as they are) and recipe; each file appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.detach().to(dtype or v.dtype).contiguous() for k, v in model.state_dict().items()}
+    temporary = folder / f"{WEIGHTS}.{os.getpid()}.tmp"
+    save_file(weights, temporary)
+    temporary.replace(folder / WEIGHTS)
+    text = folder / f"{RECIPE}.{os.getpid()}.tmp"
+    text.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n", encoding="utf-8")
+    text.replace(folder / RECIPE)
+
+
+def load_matching(model: nn.Module, source: str) -> list[str]:
+    """Start from another checkpoint: copy what has the same name and shape; the names that were copied.
+
+    Raises:
+        CheckpointError: nothing fits.
+    """
+    weights = _read_weights(Path(source) / WEIGHTS)
+    own = model.state_dict()
+    fitting = {k: v.float() for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    if not fitting:
+        raise CheckpointError(f"{source}: none of its weights fits this model")
+    model.load_state_dict(fitting, strict=False)
+    return sorted(fitting)
+
+
+def _read_recipe(path: Path) -> Recipe:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(table, dict):
+            raise CheckpointError(f"{path} is damaged: it holds a {type(table).__name__}, not a table")
+        return Recipe.from_dict(table)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent} is not a checkpoint: it has no {RECIPE}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}; was it made by another version of exdiff?") from None
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent} is not a checkpoint: it has no {path.name}") from None
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None

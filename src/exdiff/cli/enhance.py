@@ -1,0 +1,140 @@
+"""`exdiff enhance`: files, folders and globs in; the same, enhanced, out."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, reporting, say
+from exdiff.errors import AudioError, ConfigError, ExDiffError
+
+if TYPE_CHECKING:
+    from exdiff.cli.plan import Task
+
+
+class OutputFormat(StrEnum):
+    """What can be written."""
+
+    same = "same"
+    wav = "wav"
+    flac = "flac"
+    mp3 = "mp3"
+    m4a = "m4a"
+    ogg = "ogg"
+    opus = "opus"
+
+
+def enhance(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Audio or video files, folders, globs.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="A file, for one input and an audio suffix; otherwise a folder."),
+    ] = None,
+    model: Annotated[str, typer.Option(metavar="NAME|PATH", help="An embedded model, or a checkpoint.")] = "speech",
+    steps: Annotated[
+        int | None, typer.Option(min=0, help="Of the sampler; 0 gives the discriminative estimate alone.")
+    ] = None,
+    sampler: Annotated[str | None, typer.Option(help="Instead of the model's own.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise; the same seed gives the same result.")] = 0,
+    strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="1 is the result alone, 0 the input alone.")] = 1.0,
+    stems: Annotated[
+        bool, typer.Option("--stems", help="Write NAME.vocals and NAME.accompaniment; they add up to the input.")
+    ] = False,
+    format: Annotated[OutputFormat, typer.Option(help="Of the results.")] = OutputFormat.same,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor; all by default.")] = None,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results alone that exist.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a file on standard output.")] = False,
+) -> None:
+    """Enhance audio.
+
+    Results have the input's rate, channels and length. Without -o they are written beside the input as
+    NAME.enhanced.EXT; below a folder OUT the input's tree is mirrored. Exit codes: 0 all done, 1 some files failed,
+    2 wrong usage or nothing could be done.
+    """
+    if skip_existing and overwrite:
+        raise typer.BadParameter("--skip-existing and --overwrite exclude each other")
+    with reporting():
+        from exdiff.cli.plan import plan
+
+        tasks = plan(inputs, out, format.value, stems)
+        todo, failed = _choose(tasks, skip_existing, overwrite)
+        if todo:
+            options = {"steps": steps, "sampler": sampler, "device": device}
+            failed += _run(todo, _Settings(model, options, seed, strength, threads, json))
+    if failed:
+        raise typer.Exit(NOTHING_DONE if failed == len(tasks) else SOME_FAILED)
+
+
+class _Settings:
+    """How all files of a run are enhanced."""
+
+    def __init__(
+        self, model: str, options: dict[str, Any], seed: int, strength: float, threads: int | None, json: bool
+    ) -> None:
+        self.model, self.options, self.seed, self.strength = model, options, seed, strength
+        self.threads, self.json = threads, json
+
+
+def _choose(tasks: list[Task], skip_existing: bool, overwrite: bool) -> tuple[list[Task], int]:
+    """The tasks to run, and how many cannot because their output is in the way."""
+    todo, failed = [], 0
+    for task in tasks:
+        present = [path for path in task.outputs if path.exists()]
+        if present and skip_existing and len(present) == len(task.outputs):
+            continue
+        if present and not (overwrite or skip_existing):
+            failed += 1
+            say(f"error: {task.source}: {present[0]} exists; use --overwrite or --skip-existing")
+            continue
+        todo.append(task)
+    return todo, failed
+
+
+def _run(tasks: list[Task], settings: _Settings) -> int:
+    """Enhance all; the number of files that failed."""
+    import torch
+
+    from exdiff.cli.work import enhance_file
+    from exdiff.enhancer import load
+    from exdiff.samplers import SAMPLERS
+
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    enhancer = load(settings.model, **settings.options)
+    sampler = next((name for name, function in SAMPLERS.items() if function is enhancer.sampler), None)
+    common = {
+        "model": settings.model,
+        "sampler": sampler if enhancer.steps else None,
+        "steps": enhancer.steps,
+        "seed": settings.seed,
+        "strength": settings.strength,
+    }
+    failed = 0
+    for number, task in enumerate(tasks, 1):
+        title = task.source.name if len(tasks) == 1 else f"{number}/{len(tasks)} {task.source.name}"
+        try:
+            record = enhance_file(task, enhancer, {"seed": settings.seed, "strength": settings.strength}, title)
+        except ConfigError:
+            raise  # it would be the same for every file
+        except ExDiffError as error:
+            failed += 1
+            _report(task, error)
+            continue
+        if settings.json:
+            print(json_format.dumps(record | common), flush=True)
+        elif sys.stderr.isatty():
+            say(f"{task.source} -> {', '.join(record['output'])} ({record['rtf']:.3g} x real time)")
+    return failed
+
+
+def _report(task: Task, error: ExDiffError) -> None:
+    text = str(error)
+    named = isinstance(error, AudioError) and text.startswith(f"{task.source}: ")
+    say(f"error: {text}" if named else f"error: {task.source}: {text}")

@@ -1,0 +1,136 @@
+"""Which files go where, decided before anything is read: inputs expanded, outputs named, collisions refused."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from exdiff.audio import FORMATS, SUFFIXES, same_format
+from exdiff.errors import ConfigError
+
+RESULT = "enhanced"
+STEMS = ("vocals", "accompaniment")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to enhance: `outputs` are the result, or the two stems; `format` is a key of `FORMATS`."""
+
+    source: Path
+    outputs: tuple[Path, ...]
+    format: str
+
+
+def plan(inputs: Sequence[str], out: Path | None, format: str, stems: bool) -> list[Task]:
+    """Tasks in order, without duplicates.
+
+    Args:
+        inputs: files, folders (walked) and globs.
+        out: a file or a folder, see `exdiff enhance --help`; None puts results beside their inputs.
+        format: a key of `FORMATS`, or "same".
+        stems: two outputs each.
+
+    Raises:
+        ConfigError: an input without audio files, or outputs that collide with each other or with an input.
+    """
+    found: dict[Path, Path] = {}
+    for text in inputs:
+        for source, relative in _expand(text, out):
+            found.setdefault(source, relative)
+    single = _single_file(out, len(found))
+    if out is not None and not single and out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file, but a folder is needed for {len(found)} results; name another -o")
+    if out is not None and single:
+        tasks = [_to_file(source, out, format, stems) for source in found]
+    else:
+        tasks = [_to_folder(source, relative, out, format, stems) for source, relative in found.items()]
+    _check_collisions(tasks)
+    return tasks
+
+
+def _expand(text: str, out: Path | None) -> Iterator[tuple[Path, Path]]:
+    """(file, its path below OUT) of one argument."""
+    path = Path(text)
+    if path.is_dir():
+        files = list(_walk(path, out))
+        if not files:
+            raise ConfigError(f"{text} holds no audio or video files; known suffixes: {' '.join(sorted(SUFFIXES))}")
+        yield from ((file, file.relative_to(path)) for file in files)
+    elif path.exists() or not glob.has_magic(text):
+        yield path, Path(path.name)
+    else:
+        files = [Path(p) for p in sorted(glob.glob(text, recursive=True))]
+        files = [p for p in files if p.is_file() and _is_audio(p)]
+        if not files:
+            raise ConfigError(f"{text} matches no audio or video files")
+        root = Path(*_plain_parts(path))
+        yield from ((file, file.relative_to(root)) for file in files)
+
+
+def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
+    """Audio files below `folder`, without hidden ones and without what earlier runs left there."""
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and _is_audio(p)]
+    files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    if out is not None and out.resolve() != folder.resolve():
+        files = [p for p in files if not p.resolve().is_relative_to(out.resolve())]
+    known = {p.with_suffix("") for p in files}
+    for file in files:
+        kind = file.with_suffix("").suffix.removeprefix(".")
+        is_result = kind in (RESULT, *STEMS) and file.with_suffix("").with_suffix("") in known
+        if not (out is None and is_result):
+            yield file
+
+
+def _is_audio(path: Path) -> bool:
+    return path.suffix.lower().removeprefix(".") in SUFFIXES
+
+
+def _plain_parts(pattern: Path) -> Iterable[str]:
+    """The folders of a glob before its first wildcard."""
+    for part in pattern.parts[:-1]:
+        if glob.has_magic(part):
+            return
+        yield part
+
+
+def _single_file(out: Path | None, count: int) -> bool:
+    return out is not None and count == 1 and _is_audio(out) and not out.is_dir()
+
+
+def _to_file(source: Path, out: Path, format: str, stems: bool) -> Task:
+    suffix = out.suffix.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        raise ConfigError(f"cannot write {out.name}; allowed suffixes: {', '.join(FORMATS)}")
+    if format not in ("same", suffix):
+        raise ConfigError(f"{out.name} does not end with .{format}; leave --format out, or change the name")
+    if not stems:
+        return Task(source, (out,), suffix)
+    return Task(source, tuple(out.with_name(f"{out.stem}.{stem}{out.suffix}") for stem in STEMS), suffix)
+
+
+def _to_folder(source: Path, relative: Path, out: Path | None, format: str, stems: bool) -> Task:
+    chosen = same_format(source.suffix) if format == "same" else format
+    place = source if out is None else out / relative
+    if stems:
+        names = [f"{source.stem}.{stem}.{chosen}" for stem in STEMS]
+    else:
+        names = [f"{source.stem}.{RESULT}.{chosen}" if out is None else f"{source.stem}.{chosen}"]
+    return Task(source, tuple(place.with_name(name) for name in names), chosen)
+
+
+def _check_collisions(tasks: Sequence[Task]) -> None:
+    sources = {task.source.resolve() for task in tasks}
+    taken: dict[Path, Path] = {}
+    for task in tasks:
+        for output in task.outputs:
+            place = output.resolve()
+            if place in sources:
+                raise ConfigError(f"{output} is an input and would be overwritten; name another -o")
+            if place in taken:
+                raise ConfigError(
+                    f"{taken[place]} and {task.source} would both be written to {output}; "
+                    "enhance them into different folders, or rename one"
+                )
+            taken[place] = task.source

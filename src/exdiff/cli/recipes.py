@@ -1,0 +1,40 @@
+"""`exdiff recipes`: the recipes inside the package."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from exdiff.cli.common import reporting
+from exdiff.config import Recipe, names
+
+app = typer.Typer(help="List the recipes, or show one resolved.", rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_()
+
+
+@app.command("list")
+def list_() -> None:
+    """Names and descriptions, one a line."""
+    with reporting():
+        table = [(name, Recipe.load(name).description) for name in names()]
+        width = max((len(name) for name, _ in table), default=0)
+        for name, description in table:
+            typer.echo(f"{name:<{width}}  {description}".rstrip())
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A recipe's name, or the path of a .yaml file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="Changes to apply.")] = None,
+) -> None:
+    """The recipe as YAML, with its base and the overrides worked in."""
+    import yaml
+
+    with reporting():
+        typer.echo(yaml.safe_dump(Recipe.load(name, overrides or ()).to_dict(), sort_keys=False), nl=False)

@@ -1,0 +1,116 @@
+"""One file through decoder, enhancer and encoder, block by block."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from exdiff.audio import AudioReader, AudioWriter, clipping_message
+from exdiff.cli.common import say
+from exdiff.cli.plan import STEMS, Task
+from exdiff.enhancer import Enhancer
+from exdiff.jobs import CallOptions
+
+_BAR_AFTER_SECONDS = 2.0
+
+
+class Bar:
+    """A progress bar that appears on a terminal when work takes more than two seconds."""
+
+    def __init__(self, title: str, total: float | None) -> None:
+        self._title, self._total, self._done = title, total, 0.0
+        self._start, self._visible = time.monotonic(), sys.stderr.isatty()
+        self._bar: Any = None
+
+    def advance(self, amount: float) -> None:
+        """Count `amount` towards the total."""
+        self._done += amount
+        if self._bar is None and self._visible and time.monotonic() - self._start > _BAR_AFTER_SECONDS:
+            from rich.console import Console
+            from rich.markup import escape
+            from rich.progress import Progress
+
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._bar.add_task(escape(self._title), total=self._total)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=self._done)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def enhance_file(task: Task, enhancer: Enhancer, options: CallOptions, title: str) -> dict[str, Any]:
+    """Enhance one file; what the JSON line says about it.
+
+    Raises:
+        AudioError: the source cannot be read, or an output cannot be written; no output is left then.
+    """
+    start = time.perf_counter()
+    with AudioReader(task.source) as reader:
+        info = reader.info
+        with _writers(task, reader) as writers, ExitStack() as stack:
+            bar = Bar(title, info.frames)
+            stack.callback(bar.close)
+            frames = 0
+            for parts in _parts(reader, enhancer, options, stems=len(task.outputs) > 1):
+                for writer, part in zip(writers, parts, strict=True):
+                    writer.write(part)
+                frames += parts[0].shape[-1]
+                bar.advance(parts[0].shape[-1])
+    for writer in writers:
+        if writer.clipped:
+            say(f"warning: {clipping_message(writer)}")
+        if writer.sample_rate != info.sample_rate:
+            rates = f"cannot hold {info.sample_rate} Hz, so it has {writer.sample_rate} Hz"
+            say(f"warning: {writer.path}: {task.format} {rates}")
+    seconds, duration = time.perf_counter() - start, frames / info.sample_rate
+    return {
+        "input": str(task.source),
+        "output": [str(path) for path in task.outputs],
+        "seconds": round(seconds, 4),
+        "rtf": round(seconds / duration, 5),
+        "nfe": enhancer.last.nfe,
+        "duration": duration,
+        "sample_rate": info.sample_rate,
+        "channels": info.channels,
+    }
+
+
+@contextmanager
+def _writers(task: Task, reader: AudioReader) -> Iterator[list[AudioWriter]]:
+    info = reader.info
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                AudioWriter(
+                    path,
+                    info.sample_rate,
+                    info.channels,
+                    format=task.format,
+                    source_subtype=info.subtype,
+                    frames=info.frames,
+                )
+            )
+            for path in task.outputs
+        ]
+
+
+def _parts(
+    reader: AudioReader, enhancer: Enhancer, options: CallOptions, *, stems: bool
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """The same stretch of every output, [C, T] each."""
+    rate = reader.info.sample_rate
+    if stems:
+        for both in enhancer.separate_stream(reader.blocks(), rate, **options):
+            yield tuple(both[name] for name in STEMS)
+    else:
+        for part in enhancer.stream(reader.blocks(), rate, **options):
+            yield (part,)

@@ -1,0 +1,65 @@
+"""Training data: clips from manifests and folders, decoded once, mixed on the fly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from exdiff.data.cache import ClipCache
+from exdiff.data.clips import Clip, read_folder, read_manifest, read_scores
+from exdiff.data.mixer import Mixer
+from exdiff.data.synthetic import Synthetic
+from exdiff.errors import DataError
+
+
+def mix_clips(
+    *,
+    sample_rate: int,
+    seed: int,
+    segment_seconds: float,
+    manifest: str = "${EXDIFF_DATA}/manifest.csv",
+    tiers: Sequence[str] = ("A", "B"),
+    folders: Mapping[str, Sequence[str]] | None = None,
+    scores: str | None = None,
+    cache: str = "${EXDIFF_CACHE}",
+    source_weights: Mapping[str, float] | None = None,
+    clean_ovrl: float | None = 2.6,
+    mix: Mapping[str, object] | None = None,
+) -> Mixer:
+    """A `Mixer` over a manifest and folders of clips (`folders`: kind -> paths); `$VARIABLES` are expanded.
+
+    Raises:
+        DataError: an unset variable, a missing file, or nothing to mix.
+    """
+    clips: list[Clip] = read_manifest(expand(manifest), tiers=tiers, kinds=("speech", "noise", "music", "rir"))
+    for kind, roots in (folders or {}).items():
+        for root in roots:
+            clips += read_folder(expand(root), kind)
+    if scores:
+        clips = read_scores(clips, expand(scores))
+    held = ClipCache(clips, expand(cache), sample_rate)
+    return Mixer(
+        clips,
+        held,
+        segment_seconds=segment_seconds,
+        sample_rate=sample_rate,
+        seed=seed,
+        source_weights=source_weights,
+        clean_ovrl=clean_ovrl,
+        mix=mix,
+    )
+
+
+def expand(path: str) -> Path:
+    """Environment variables and `~` in a path; EXDIFF_CACHE has a default, all others must be set."""
+    os.environ.setdefault("EXDIFF_CACHE", str(Path.home() / ".cache" / "exdiff"))
+    full = os.path.expanduser(os.path.expandvars(path))
+    if "$" in full:
+        raise DataError(f"{path}: set the environment variable that it names, or give the path itself")
+    return Path(full)
+
+
+DATASETS = {"mix": mix_clips, "synthetic": Synthetic}
+
+__all__ = ["DATASETS", "Clip", "ClipCache", "Mixer", "Synthetic", "expand", "mix_clips"]

@@ -1,0 +1,57 @@
+"""What happens to sound between a mouth and a file: rooms, equalisers, band limits, clipping. Plain numpy, [T] float32.
+
+Every function takes its numpy generator, so an example is a function of (seed, index) alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def rms(x: Array) -> float:
+    """Root mean square level, never zero."""
+    return float(np.sqrt(np.mean(np.square(x), dtype=np.float64) + 1e-12))
+
+
+def convolve(x: Array, kernel: Array) -> Array:
+    """Causal convolution cut to the length of `x`."""
+    size = 1 << (len(x) + len(kernel) - 2).bit_length()
+    spectrum = np.fft.rfft(x, size) * np.fft.rfft(kernel, size)
+    return np.fft.irfft(spectrum, size)[: len(x)].astype(np.float32)
+
+
+def room(x: Array, impulse: Array, sample_rate: int, *, early_seconds: float = 0.05) -> tuple[Array, Array]:
+    """(reverberant, target): the target keeps the direct sound and the early reflections, which help intelligibility.
+
+    The impulse response is shifted so that its direct sound is at time zero: the target stays aligned.
+    """
+    impulse = impulse[int(np.argmax(np.abs(impulse))) :]
+    impulse = impulse / max(float(np.abs(impulse[0])), 1e-6)
+    early = impulse[: int(early_seconds * sample_rate)].copy()
+    early *= np.minimum(1.0, np.linspace(4.0, 0.0, len(early)))  # flat, then faded: a hard cut would ring
+    return convolve(x, impulse), convolve(x, early.astype(np.float32))
+
+
+def equalise(x: Array, rng: np.random.Generator, sample_rate: int, *, range_db: float = 6.0, points: int = 6) -> Array:
+    """A smooth random gain over frequency (log-spaced control points): another microphone, another loudspeaker."""
+    spectrum = np.fft.rfft(x)
+    frequency = np.linspace(0, sample_rate / 2, len(spectrum))
+    knots = np.geomspace(60, sample_rate / 2, points)
+    gain_db = np.interp(np.log(np.maximum(frequency, 30)), np.log(knots), rng.uniform(-range_db, range_db, points))
+    return np.fft.irfft(spectrum * 10 ** (gain_db / 20), len(x)).astype(np.float32)
+
+
+def band_limit(x: Array, cutoff_hz: float, sample_rate: int) -> Array:
+    """Nothing above `cutoff_hz`, with a roll-off of a tenth of it: an old codec, a telephone."""
+    spectrum = np.fft.rfft(x)
+    frequency = np.linspace(0, sample_rate / 2, len(spectrum))
+    gain = np.clip((cutoff_hz - frequency) / (0.1 * cutoff_hz) + 1, 0, 1)
+    return np.fft.irfft(spectrum * gain, len(x)).astype(np.float32)
+
+
+def clip_peaks(x: Array, fraction: float) -> Array:
+    """Hard clipping at `fraction` of the peak."""
+    limit = fraction * float(np.abs(x).max(initial=0.0))
+    return np.clip(x, -limit, limit) if limit > 0 else x

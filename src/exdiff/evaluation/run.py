@@ -1,0 +1,187 @@
+"""The run itself: every system over every pair, scored by every metric.
+
+Files go through in blocks: first the main process enhances a block, alone, then the workers score it. So the real-time
+factor is measured on a quiet machine, memory stays bounded, and no model is copied into a worker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exdiff.config import nearest
+from exdiff.errors import AudioError, ConfigError, DataError
+from exdiff.evaluation.pairs import Loadable, Pair, find_pairs
+from exdiff.evaluation.statistics import paired, summarise
+from exdiff.evaluation.systems import MIXTURE, EstimateFolder, System, load_systems
+from exdiff.evaluation.workers import Job, Row, scorer
+from exdiff.metrics import METRICS, PACKAGES
+from exdiff.metrics.signals import require
+from exdiff.progress import track
+
+DEFAULT_METRICS = ("si_sdr", "pesq", "estoi", "dnsmos")
+
+
+def evaluate(
+    data: Path,
+    models: Sequence[str] = (),
+    estimates: Sequence[Path] = (),
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    limit: int | None = None,
+    workers: int = 1,
+) -> dict[str, Any]:
+    """Evaluate models and folders of estimates, and always the mixture itself, on the pairs in `data`.
+
+    Args:
+        data: see `find_pairs`.
+        models: `NAME[@key=value,...]`, see `parse_model`.
+        estimates: folders of audio files named like the data's.
+        metrics: names from `METRICS`.
+        limit: that many pairs, drawn by a fixed seed.
+        workers: processes that score; with more than one, a script needs the `if __name__ == "__main__":` guard.
+
+    Returns:
+        Plain values ready for JSON, see `evaluate_pairs`.
+
+    Raises:
+        ConfigError: an unknown metric or option, a system given twice, or a number out of range.
+        DataError: no data, a file without its partner, or a missing estimate.
+        ExDiffError: the package behind a metric is not installed, or a worker died.
+    """
+    check_metrics(metrics)
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit must be 1 or more, got {limit}")
+    pairs = find_pairs(data, limit)
+    systems = load_systems(models, estimates)
+    return evaluate_pairs(pairs, systems, metrics, workers=workers, data=str(data), progress=True)
+
+
+def evaluate_pairs(
+    pairs: Sequence[Loadable],
+    systems: Mapping[str, System],
+    metrics: Sequence[str] = ("si_sdr",),
+    *,
+    workers: int = 1,
+    data: str = "memory",
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Evaluate callables (and estimate folders) on pairs in memory or on disk; the mixture is always added as a system.
+
+    A system gets the mixture as it is, [T] or [C, T], and must return the same shape; scores are of the mean over the
+    channels. A pair or an estimate that does not fit gives rows with `error`, and the run goes on.
+
+    Args:
+        pairs: what to evaluate on; `Pair` holds its signals, `PairFiles` reads them when their turn comes.
+        systems: name -> `callable(audio, sample_rate) -> audio`.
+        metrics: names from `METRICS`; the default costs milliseconds.
+        workers: processes that score; 1 works in this one.
+        data: what the report calls the pairs.
+        progress: show a bar on a terminal.
+
+    Returns:
+        `data`, `files`, `systems` (name -> score -> mean, ci95, median, nan; plus rtf, errors), `paired` differences,
+        and `rows`, one per file and system; an undefined score is None.
+
+    Raises:
+        ConfigError: an unknown metric, a system called `mixture`, or fewer than one worker.
+        DataError: no pairs, or a missing estimate.
+        ExDiffError: the package behind a metric is not installed, or a worker died.
+
+    Example:
+        >>> noise = np.random.default_rng(0).normal(size=(2, 16000))
+        >>> pair = Pair("one", noise[0], noise[0] + noise[1], 16000)
+        >>> result = evaluate_pairs([pair], {"louder": lambda audio, sample_rate: 2 * audio})
+        >>> round(result["paired"]["louder - mixture"]["si_sdr"]["mean"], 6) + 0.0
+        0.0
+    """
+    check_metrics(metrics)
+    if MIXTURE in systems:
+        raise ConfigError(f"no system may be called {MIXTURE!r}: the mixture itself is always evaluated")
+    if workers < 1:
+        raise ConfigError(f"workers must be 1 or more, got {workers}")
+    if not pairs:
+        raise DataError("there are no pairs to evaluate on")
+    everything: dict[str, System | None] = {**systems, MIXTURE: None}
+    for system in systems.values():
+        if isinstance(system, EstimateFolder):
+            system.require(pair.name for pair in pairs)
+    rows: list[Row] = []
+    with scorer(metrics, workers) as score:
+        block: list[Job] = []
+        for count, pair in enumerate(track(pairs, "evaluating") if progress else pairs, 1):
+            block += _enhance_all(pair, everything)
+            if count % (2 * workers) == 0 or count == len(pairs):
+                rows += score(block)
+                block = []
+    names = list(everything)
+    return {
+        "data": data,
+        "files": len(pairs),
+        "systems": summarise(rows, names),
+        "paired": paired(rows, names, MIXTURE),
+        "rows": rows,
+    }
+
+
+def check_metrics(metrics: Sequence[str]) -> None:
+    """Raise now rather than after hours of work.
+
+    Raises:
+        ConfigError: an unknown metric, or none.
+        ExDiffError: the package behind one is not installed.
+
+    Example:
+        >>> check_metrics(["si_sdr"])
+    """
+    if not metrics:
+        raise ConfigError(f"no metric is named; allowed: {', '.join(METRICS)}")
+    for name in metrics:
+        if name not in METRICS:
+            raise ConfigError(f"unknown metric {name!r}{nearest(name, METRICS)}")
+        require(name, PACKAGES.get(name, ()))
+
+
+def _enhance_all(item: Loadable, systems: Mapping[str, System | None]) -> list[Job]:
+    try:
+        pair = item.load()
+    except (AudioError, DataError) as error:
+        return [Job(_row(item.name, name, error=str(error))) for name in systems]
+    return [_enhance(pair, name, system) for name, system in systems.items()]
+
+
+def _enhance(pair: Pair, name: str, system: System | None) -> Job:
+    seconds = pair.mixture.shape[-1] / pair.sample_rate
+    begin = time.perf_counter()
+    try:
+        estimate, rate = _run(pair, system)
+    except (AudioError, DataError) as error:
+        return Job(_row(pair.name, name, seconds=seconds, error=str(error)))
+    elapsed = time.perf_counter() - begin
+    row = _row(pair.name, name, seconds=seconds)
+    if callable(system):
+        row["rtf"] = elapsed / seconds
+    got, wanted = (estimate.shape[-1], rate), (pair.mixture.shape[-1], pair.sample_rate)
+    if got != wanted:
+        row["error"] = f"the estimate has {got[0]} samples at {got[1]} Hz, expected {wanted[0]} at {wanted[1]} Hz"
+        return Job(row)
+    return Job(row, _mono(estimate), _mono(pair.clean), _mono(pair.mixture), pair.sample_rate)
+
+
+def _run(pair: Pair, system: System | None) -> tuple[np.ndarray, int]:
+    if system is None:
+        return pair.mixture, pair.sample_rate
+    if isinstance(system, EstimateFolder):
+        return system.read(pair.name)
+    return np.asarray(system(pair.mixture, pair.sample_rate)), pair.sample_rate
+
+
+def _row(file: str, system: str, **values: Any) -> Row:
+    return {"file": file, "system": system, "seconds": None, "rtf": None, **values}
+
+
+def _mono(signal: np.ndarray) -> np.ndarray:
+    return signal if signal.ndim == 1 else signal.mean(axis=0)

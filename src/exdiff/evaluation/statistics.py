@@ -1,0 +1,108 @@
+"""Means with bootstrap intervals, and paired differences: from rows of scores to a summary.
+
+A score that is undefined (None or nan) is left out of a mean and counted, so that nobody mistakes a mean over 57 files
+for one over 60. Differences use only the files where both systems have the score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Row = Mapping[str, Any]
+RESAMPLES = 2000
+NOT_SCORES = frozenset({"file", "system", "seconds", "rtf", "error"})
+
+
+def bootstrap_interval(
+    values: Sequence[float] | np.ndarray, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> list[float] | None:
+    """Percentile bootstrap interval [low, high] of the mean of `values`; None for fewer than two.
+
+    Example:
+        >>> bootstrap_interval([1.0, 1.0, 1.0])
+        [1.0, 1.0]
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if data.size < 2:
+        return None
+    generator = np.random.default_rng(seed)
+    means = [data[generator.integers(0, data.size, data.size)].mean() for _ in range(resamples)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return [float(low), float(high)]
+
+
+def describe(values: Iterable[float | None]) -> dict[str, Any]:
+    """`mean`, `ci95` ([low, high] or None), `median` of the defined values, and `nan`: how many were not.
+
+    Example:
+        >>> describe([1.0, 3.0, 8.0, None])["mean"], describe([1.0, 3.0, 8.0, None])["nan"]
+        (4.0, 1)
+    """
+    every = list(values)
+    kept = [value for value in every if value is not None and not math.isnan(value)]
+    return {
+        "mean": float(np.mean(kept)) if kept else None,
+        "ci95": bootstrap_interval(kept),
+        "median": float(np.median(kept)) if kept else None,
+        "nan": len(every) - len(kept),
+    }
+
+
+def columns(rows: Sequence[Row]) -> list[str]:
+    """Names of the scores in `rows`, in order of appearance.
+
+    Example:
+        >>> columns([{"file": "a", "system": "b", "pesq": 1.0}, {"file": "a", "system": "c", "estoi": 0.5}])
+        ['pesq', 'estoi']
+    """
+    return list(dict.fromkeys(key for row in rows for key in row if key not in NOT_SCORES))
+
+
+def summarise(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Per system: every score described, `rtf` (processing seconds per second of audio) and `errors` (failed files).
+
+    Example:
+        >>> rows = [{"file": "1", "system": "A", "seconds": 2.0, "rtf": 0.5, "pesq": 2.0}]
+        >>> summarise(rows, ["A"])["A"]["rtf"]
+        0.5
+    """
+    scores, table = columns(rows), {}
+    for name in names:
+        good = [row for row in rows if row["system"] == name and "error" not in row]
+        bad = sum(row["system"] == name and "error" in row for row in rows)
+        table[name] = {score: describe(row.get(score) for row in good) for score in scores}
+        timed = [row for row in good if row["rtf"] is not None]
+        audio = sum(row["seconds"] for row in timed)
+        table[name]["rtf"] = sum(row["rtf"] * row["seconds"] for row in timed) / audio if audio else None
+        table[name]["errors"] = bad
+    return table
+
+
+def paired(rows: Sequence[Row], names: Sequence[str], baseline: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Differences file by file: `B - A` for every further system B, and `X - baseline` for every system X.
+
+    `baseline` is one of `names`. Each score gets `mean`, `ci95` and `files` (how many had both).
+
+    Example:
+        >>> rows = [{"file": "1", "system": "A", "pesq": 2.0}, {"file": "1", "system": "mixture", "pesq": 1.5}]
+        >>> paired(rows, ["A", "mixture"], "mixture")
+        {'A - mixture': {'pesq': {'mean': 0.5, 'ci95': None, 'files': 1}}}
+    """
+    others = [name for name in names if name != baseline]
+    wanted = [(other, others[0]) for other in others[1:]] + [(other, baseline) for other in others]
+    scores = columns(rows)
+    by_system = {name: {row["file"]: row for row in rows if row["system"] == name} for name in names}
+    return {
+        f"{after} - {before}": {score: _difference(by_system[after], by_system[before], score) for score in scores}
+        for after, before in wanted
+    }
+
+
+def _difference(after: Mapping[str, Row], before: Mapping[str, Row], score: str) -> dict[str, Any]:
+    pairs = [(after[file].get(score), before[file].get(score)) for file in after if file in before]
+    gains = [a - b for a, b in pairs if a is not None and b is not None and not math.isnan(a - b)]
+    return {"mean": float(np.mean(gains)) if gains else None, "ci95": bootstrap_interval(gains), "files": len(gains)}

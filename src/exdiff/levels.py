@@ -1,0 +1,51 @@
+"""Invertible level scaling: networks see every recording at the same loudness.
+
+`gain(mixture, sample_rate)` gives the factor of each sample; normalised = mixture * gain, and division undoes it.
+`local` follows the RMS of the second before and after, so it needs no more than one second of context and a file
+enhanced in windows equals one enhanced whole. `peak` is the published SGMSE scaling: one factor for the whole signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional
+
+CONTEXT_SECONDS = 1.0  # of `local`, on each side
+_FRAME_SECONDS = 0.01
+_TARGET_RMS = 0.1
+_FLOOR_RMS = 1e-4  # -80 dBFS: below it a recording counts as silent and is not pulled up any further
+
+
+def local(mixture: Tensor, sample_rate: int) -> Tensor:
+    """Gain [B, 1, T] that brings the RMS within +-1 s to 0.1.
+
+    Args:
+        mixture: waveform [B, C, T], T >= 1.
+        sample_rate: Hz; windows that begin at whole seconds need it to be a multiple of 100 to equal the whole exactly.
+
+    Example:
+        >>> import torch
+        >>> float((local(torch.full((1, 1, 16000), 0.5), 16000) * 0.5).mean().round(decimals=4))
+        0.1
+    """
+    length = mixture.shape[-1]
+    frame = max(1, round(_FRAME_SECONDS * sample_rate))
+    power = mixture.square().mean(1, keepdim=True)
+    power = functional.avg_pool1d(power, frame, ceil_mode=True)
+    reach = round(CONTEXT_SECONDS / _FRAME_SECONDS) - 1  # the interpolation below looks one frame further
+    level = functional.avg_pool1d(power, 2 * reach + 1, 1, reach, count_include_pad=False)
+    # Linear between the frames' centres: a step in gain would be heard as a click.
+    level = functional.interpolate(level, size=level.shape[-1] * frame, mode="linear")[..., :length]
+    return _TARGET_RMS / (level + _FLOOR_RMS**2).sqrt()
+
+
+def peak(mixture: Tensor, sample_rate: int) -> Tensor:
+    """Gain [B, 1, 1] that brings the largest magnitude to 1 (Richter et al. 2023); silence keeps its level."""
+    del sample_rate
+    top = mixture.abs().amax((1, 2), keepdim=True)
+    return 1 / top.where(top > 0, 1.0)
+
+
+LEVELS: dict[str, Callable[[Tensor, int], Tensor]] = {"local": local, "peak": peak}

@@ -1,0 +1,229 @@
+"""Ex-Diff: extract once, then diffuse (arXiv 2409.09642).
+
+    mixture --extractor--> estimate, latents --fusion--> features      once a window, nothing depends on t
+    x_t, t, anchor, estimate, features --backbone--> Prediction        once an evaluation
+
+The anchor y, at which the reverse process starts, is the mixture (the paper, SGMSE+) or the extractor's estimate
+(as in StoRM). Everything here works on level-scaled waveforms (levels.py); `loss` scales by itself, the Enhancer does
+it for inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from exdiff.adversary import Adversary, balanced
+from exdiff.backbones import Backbone
+from exdiff.config import nearest
+from exdiff.diffusion import KINDS, GaussianPath, Prediction
+from exdiff.errors import ConfigError
+from exdiff.extractors import Extractor
+from exdiff.fusion import Fusion
+from exdiff.levels import LEVELS
+from exdiff.losses import complex_l1, magnitude_l1, multi_resolution, negative_si_sdr
+from exdiff.transforms import CompressedSTFT
+
+# Terms of the distance between an estimate and the clean signal (losses.py); `adversary` is the norm of its gradient
+# relative to that of all the others, `total` scales their sum.
+WEIGHTS = {"complex": 1.0, "magnitude": 1.0, "si_sdr": 0.03, "resolutions": 0.0, "adversary": 0.3, "total": 1.0}
+
+ANCHORS = ("mixture", "estimate")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What guides the diffusion, computed once per window.
+
+    Attributes:
+        y: the anchor, complex [B, C, F, N].
+        mixture: the mixture's spectrogram, complex [B, C, F, N].
+        estimate: the extractor's waveform [B, C, T]; the mixture itself where there is no extractor.
+        estimate_spectrum: its spectrogram, complex [B, C, F, N].
+        features: the fused latents, one map for each resolution of the backbone, or None.
+    """
+
+    y: Tensor
+    mixture: Tensor
+    estimate: Tensor
+    estimate_spectrum: Tensor
+    features: tuple[Tensor, ...] | None
+
+
+class ExDiff(nn.Module):
+    """The whole system as one module.
+
+    Args:
+        transform: invertible time-frequency transform.
+        path: Gaussian path between clean and anchor; None for an extractor alone.
+        extractor: discriminative model, or None (plain diffusion, as SGMSE+).
+        backbone: score network, or None (an extractor alone, sampled with 0 steps).
+        fusion: how latents reach the backbone.
+        sample_rate: Hz inside the model.
+        level: name of the level scaling.
+        anchor: where the reverse process starts.
+        output: what the backbone's output means.
+        residual: the output is added to the estimate (denoised outputs only).
+        joint: the extractor learns from the diffusion loss too, instead of being frozen.
+        weights: of the diffusion's loss terms, see `WEIGHTS`.
+        extractor_weights: the same for the extractor's estimate; its `total` weighs it against the diffusion's loss.
+        focus: share of the training times that sit at t_max, where sampling begins.
+
+    Raises:
+        ValueError: an unknown level, anchor, output or weight, or parts that do not belong together.
+
+    Example:
+        >>> from exdiff.checkpoint import build_model
+        >>> from exdiff.config import Recipe
+        >>> model = build_model(Recipe.load("debug"))
+        >>> condition = model.condition(torch.randn(1, 1, 2000))
+        >>> model.predict(condition.y, torch.ones(1), condition).denoised.shape == condition.y.shape
+        True
+    """
+
+    def __init__(
+        self,
+        transform: CompressedSTFT,
+        path: GaussianPath | None = None,
+        *,
+        extractor: Extractor | None = None,
+        backbone: Backbone | None = None,
+        fusion: Fusion | None = None,
+        sample_rate: int = 16000,
+        level: str = "local",
+        anchor: Literal["mixture", "estimate"] = "mixture",
+        output: Literal["denoised", "score", "noise", "velocity"] = "denoised",
+        residual: bool = True,
+        joint: bool = False,
+        weights: Mapping[str, float] | None = None,
+        extractor_weights: Mapping[str, float] | None = None,
+        focus: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.transform, self.path, self.extractor = transform, path, extractor
+        self.backbone, self.fusion = backbone, fusion
+        self.sample_rate, self.level, self.anchor, self.output = sample_rate, level, anchor, output
+        self.residual, self.joint, self.focus = residual and output == "denoised", joint, focus
+        self.weights = WEIGHTS | dict(weights or {})
+        self.extractor_weights = WEIGHTS | dict(extractor_weights or {})
+        _check_names("weight", [*self.weights, *self.extractor_weights], WEIGHTS)
+        _check_names("level", [level], LEVELS)
+        _check_names("anchor", [anchor], ANCHORS)
+        _check_names("output", [output], KINDS)
+        if anchor == "estimate" and extractor is None:
+            raise ValueError("anchor 'estimate' needs an extractor")
+        if backbone is not None and path is None:
+            raise ValueError("a backbone needs a path")
+        if backbone is None and extractor is None:
+            raise ValueError("a model needs an extractor, a backbone, or both")
+
+    @property
+    def extractor_learns(self) -> bool:
+        """Whether training reaches the extractor: alone, or jointly with the diffusion."""
+        return self.joint or self.backbone is None
+
+    def condition(self, mixture: Tensor) -> Condition:
+        """Extract: level-scaled mixture [B, C, T] -> everything the diffusion is guided by."""
+        spectrum = self.transform(mixture)
+        if self.extractor is None:
+            return Condition(spectrum, spectrum, mixture, spectrum, None)
+        # The extractor alone: the fusion's own weights always learn.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.extractor_learns):
+            extraction = self.extractor(mixture)
+        estimate = self.transform(extraction.estimate)
+        features = None
+        if self.fusion is not None and self.backbone is not None:
+            bins, frames = spectrum.shape[-2:]
+            features = tuple(self.fusion(extraction.latents, self.backbone.feature_sizes(bins, frames)))
+        y = estimate if self.anchor == "estimate" else spectrum
+        return Condition(y, spectrum, extraction.estimate, estimate, features)
+
+    def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
+        """One evaluation of the network at state x_t, complex [B, C, F, N], and times t [B]."""
+        if self.backbone is None or self.path is None:
+            raise ConfigError("this model is an extractor alone: it can only be used with --steps 0")
+        inputs = [x_t, condition.mixture]
+        if self.extractor is not None:
+            inputs.append(condition.estimate_spectrum)
+        out = self.backbone(torch.cat([part for s in inputs for part in (s.real, s.imag)], 1), t, condition.features)
+        re, im = out.float().chunk(2, 1)
+        output = torch.complex(re, im)
+        if self.residual:
+            output = output + condition.estimate_spectrum
+        return Prediction(output, self.output, self.path, x_t, condition.y, t)
+
+    def loss(
+        self,
+        clean: Tensor,
+        mixture: Tensor,
+        generator: torch.Generator | None = None,
+        adversary: Adversary | None = None,
+    ) -> dict[str, Tensor]:
+        """Training losses of waveforms [B, C, T]; the entry `loss` is the one to minimise.
+
+        An extractor alone learns its estimate. With a backbone the extractor is frozen, or, if `joint`, learns from
+        both its own loss and the diffusion's. An adversary judges the denoised estimates.
+        """
+        gain = LEVELS[self.level](mixture, self.sample_rate)
+        clean, mixture = clean * gain, mixture * gain
+        target = self.transform(clean)
+        condition = self.condition(mixture)
+        terms: dict[str, Tensor] = {}
+        if self.extractor is not None and self.extractor_learns:
+            estimate, spectrum = condition.estimate, condition.estimate_spectrum
+            terms["extractor"] = self._distance(estimate, spectrum, clean, target, self.extractor_weights)
+        if self.backbone is not None:
+            terms["diffusion"] = self._diffusion_loss(clean, target, condition, generator, adversary)
+        return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+
+    def _diffusion_loss(
+        self,
+        clean: Tensor,
+        target: Tensor,
+        condition: Condition,
+        generator: torch.Generator | None,
+        adversary: Adversary | None,
+    ) -> Tensor:
+        """Data prediction: the distance of the denoised estimate. Otherwise: the error of the noise, |z - z_hat|^2,
+        which for a score network is the published weighting sigma^2 |s - s_hat|^2 (Eq. (12) of Richter et al. 2023).
+        """
+        assert self.path is not None
+        times = self._times(len(clean), generator).to(clean.device)
+        sample = self.path.sample(target, condition.y.detach(), times, generator)
+        prediction = self.predict(sample.x_t, times, condition)
+        if self.output != "denoised":
+            return (prediction.noise - sample.z).abs().square().mean()
+        wave = self.transform.inverse(prediction.denoised, clean.shape[-1])
+        loss = self._distance(wave, prediction.denoised, clean, target, self.weights)
+        if adversary is None:
+            return loss
+        return loss + balanced(loss, adversary.judge(wave, clean), prediction.denoised, self.weights["adversary"])
+
+    def _times(self, count: int, generator: torch.Generator | None) -> Tensor:
+        """Uniform over the path, a share `focus` of them at its start, where one evaluation must do it all."""
+        assert self.path is not None
+        uniform, chosen = torch.rand(2, count, generator=generator)
+        times = self.path.t_min + (self.path.t_max - self.path.t_min) * uniform
+        return torch.where(chosen < self.focus, self.path.t_max, times)
+
+    @staticmethod
+    def _distance(
+        wave: Tensor, spectrum: Tensor, clean: Tensor, target: Tensor, weights: Mapping[str, float]
+    ) -> Tensor:
+        total = weights["complex"] * complex_l1(spectrum, target)
+        total = total + weights["magnitude"] * magnitude_l1(spectrum, target)
+        if weights["si_sdr"]:
+            total = total + weights["si_sdr"] * negative_si_sdr(wave, clean)
+        if weights["resolutions"]:
+            total = total + weights["resolutions"] * multi_resolution(wave, clean)
+        return weights["total"] * total
+
+
+def _check_names(what: str, given: Iterable[str], allowed: Iterable[str]) -> None:
+    for name in given:
+        if name not in allowed:
+            raise ValueError(f"unknown {what} {name!r}{nearest(name, allowed)}")

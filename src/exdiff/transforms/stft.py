@@ -1,0 +1,84 @@
+"""The compressed complex STFT (Richter et al. 2023, section IV-A): factor * |X|^exponent * e^(i angle X)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class CompressedSTFT(nn.Module):
+    """Waveform [B, C, T] <-> compressed spectrogram [B, C, n_fft // 2 + 1, N].
+
+    Compression brings the heavy-tailed magnitudes of speech near a Gaussian, which is what diffusion adds to them.
+
+    Args:
+        n_fft, hop_length: samples, n_fft even.
+        window: "hann" or "sqrt_hann" (the choice for 50 % overlap), periodic.
+        exponent: of the magnitude, in (0, 1].
+        factor: scale of the compressed coefficients.
+
+    Raises:
+        ValueError: an odd n_fft, an unknown window, an exponent outside (0, 1], a hop beyond half a window, a factor of 0 or less.
+
+    Example:
+        >>> wave = torch.randn(1, 1, 1000)
+        >>> transform = CompressedSTFT()
+        >>> bool(torch.allclose(transform.inverse(transform(wave), 1000), wave, atol=1e-4))
+        True
+    """
+
+    def __init__(
+        self,
+        n_fft: int = 510,
+        hop_length: int = 128,
+        window: str = "hann",
+        exponent: float = 0.5,
+        factor: float = 0.15,
+    ) -> None:
+        super().__init__()
+        if window not in ("hann", "sqrt_hann"):
+            raise ValueError(f"window must be 'hann' or 'sqrt_hann', got {window!r}")
+        if not 0 < exponent <= 1:
+            raise ValueError(f"exponent must be in (0, 1], got {exponent}")
+        if factor <= 0:
+            raise ValueError(f"factor must be positive, got {factor}")
+        if n_fft % 2:
+            raise ValueError(f"n_fft must be even, or frames would not lie on whole hops, got {n_fft}")
+        if not 0 < hop_length <= n_fft // 2:
+            raise ValueError(f"hop_length must be in [1, n_fft / 2], got {hop_length} for n_fft {n_fft}")
+        self.n_fft, self.hop_length, self.exponent, self.factor = n_fft, hop_length, exponent, factor
+        self.bins = n_fft // 2 + 1
+        shape = torch.hann_window(n_fft)
+        self.register_buffer("window", shape.sqrt() if window == "sqrt_hann" else shape, persistent=False)
+        self.window: Tensor
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """[B, C, T] -> complex [B, C, F, N] with N = ceil(T / hop_length) + 1."""
+        batch, channels, length = wave.shape
+        # Whole hops: the last samples then lie under full windows, where the inverse is well conditioned.
+        flat = functional.pad(wave.reshape(batch * channels, length), (0, -length % self.hop_length))
+        spectrum = torch.stft(
+            flat, self.n_fft, self.hop_length, window=self.window, pad_mode="constant", return_complex=True
+        )
+        return self.compress(spectrum.reshape(batch, channels, *spectrum.shape[-2:]))
+
+    def inverse(self, spectrum: Tensor, length: int) -> Tensor:
+        """Complex [B, C, F, N] -> [B, C, length]; frames that are missing count as silence."""
+        batch, channels, bins, frames = spectrum.shape
+        flat = self.expand(spectrum).reshape(batch * channels, bins, frames)
+        whole = (frames - 1) * self.hop_length
+        if whole == 0:  # one frame: istft has nothing left once it has removed the padding
+            return spectrum.real.new_zeros(batch, channels, length)
+        wave = torch.istft(flat, self.n_fft, self.hop_length, window=self.window, length=min(length, whole))
+        return functional.pad(wave, (0, max(0, length - whole))).reshape(batch, channels, length)
+
+    def compress(self, spectrum: Tensor) -> Tensor:
+        """The magnitude law alone, both complex."""
+        return spectrum * (self.factor * (spectrum.abs() + 1e-12) ** (self.exponent - 1))
+
+    def expand(self, spectrum: Tensor) -> Tensor:
+        """Undo `compress`."""
+        # |X|^(1/e) e^(i angle) without dividing by |X|, so the gradient at zero stays finite.
+        magnitude = spectrum.abs() + 1e-12  # or the power's own gradient is infinite for exponents above 1/2
+        return spectrum * (magnitude ** (1 / self.exponent - 1) / self.factor ** (1 / self.exponent))

@@ -1,0 +1,122 @@
+"""Cut a stream into overlapping windows on an absolute grid, and join windows again: arithmetic only.
+
+Window i covers samples [i * hop, i * hop + length). Two neighbours share length - hop samples of context; the seam
+lies in the middle of these, and there the left one fades out while the right one fades in. Where a window lies
+depends on the signal's own clock and not on how it arrives, so a stream in any chunks gives the windows of the
+whole signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from exdiff.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where windows lie, in samples.
+
+    Attributes:
+        length: of a window.
+        hop: from one start to the next.
+        fade: of the cross-fade at each seam, at most the overlap and at most the hop.
+
+    Example:
+        >>> grid = Grid.of_seconds(10.0, 2.0, 0.1, sample_rate=8000)
+        >>> grid.count(80000), grid.count(80001), grid.span(1, 100000)
+        (1, 2, (64000, 100000))
+    """
+
+    length: int
+    hop: int
+    fade: int
+
+    def __post_init__(self) -> None:
+        if not (0 < self.hop <= self.length and 0 <= self.fade <= min(self.hop, self.length - self.hop)):
+            raise ConfigError(
+                f"windows of {self.length} samples with a hop of {self.hop} and a fade of {self.fade} do not fit; "
+                "the overlap must be at least the fade, and less than the segment by at least the fade"
+            )
+
+    @classmethod
+    def of_seconds(cls, segment: float, overlap: float, fade: float, sample_rate: int) -> Grid:
+        """The grid at one rate; whole seconds give the same instants at every rate."""
+        return cls(round(segment * sample_rate), round((segment - overlap) * sample_rate), round(fade * sample_rate))
+
+    def count(self, total: int) -> int:
+        """Number of windows that a signal of `total` samples takes."""
+        if total <= 0:
+            return 0
+        return 1 + max(0, -(-(total - self.length) // self.hop))
+
+    def span(self, index: int, total: int) -> tuple[int, int]:
+        """First sample of window `index` and the one after its last."""
+        start = index * self.hop
+        return start, min(start + self.length, total)
+
+    @property
+    def seam(self) -> int:
+        """Where, within a window, the fade-in from its left neighbour begins."""
+        return (self.length - self.hop - self.fade) // 2
+
+    def fade_in(self) -> np.ndarray:
+        """Float32 [fade], raised cosine; with its mirror image it sums to one.
+
+        Example:
+            >>> up = Grid(8, 4, 4).fade_in()
+            >>> (up + up[::-1]).round(6).tolist()
+            [1.0, 1.0, 1.0, 1.0]
+        """
+        phase = (np.arange(self.fade) + 0.5) / max(1, self.fade)
+        return (np.sin(0.5 * np.pi * phase) ** 2).astype(np.float32)
+
+
+def cut(chunks: Iterable[np.ndarray], grid: Grid) -> Iterator[np.ndarray]:
+    """Windows [C, <= length] of the signal that `chunks` [C, any] make up; only the last may be shorter.
+
+    Example:
+        >>> [w.shape[1] for w in cut([np.zeros((1, 3)), np.zeros((1, 8))], Grid(6, 4, 2))]
+        [6, 6, 3]
+    """
+    held: list[np.ndarray] = []
+    size = 0
+    for chunk in chunks:
+        if not chunk.shape[-1]:
+            continue
+        held.append(chunk)
+        size += chunk.shape[-1]
+        # Strictly more than a window: otherwise nobody knows yet whether another one follows.
+        while size > grid.length:
+            whole = held[0] if len(held) == 1 else np.concatenate(held, axis=-1)
+            yield whole[:, : grid.length]
+            held = [whole[:, grid.hop :]]
+            size -= grid.hop
+    if size:
+        yield np.concatenate(held, axis=-1)
+
+
+def join(windows: Iterable[np.ndarray], grid: Grid) -> Iterator[np.ndarray]:
+    """The signal [C, T] piece by piece, of the windows that `cut` made of it, cross-faded at the seams.
+
+    Example:
+        >>> signal = np.arange(11.0)[None]
+        >>> np.concatenate(list(join(cut([signal], Grid(6, 4, 2)), Grid(6, 4, 2))), axis=1).round(6).tolist()
+        [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]]
+    """
+    up = grid.fade_in()
+    first, tail = True, np.zeros((0, 0), np.float32)
+    for window in windows:
+        if first:
+            body, done = window, grid.hop + grid.seam
+        else:
+            start, stop = grid.seam, grid.seam + grid.fade
+            mixed = tail[:, : grid.fade] * up[::-1] + window[:, start:stop] * up
+            body, done = np.concatenate([mixed, window[:, stop:]], axis=-1), grid.hop
+        yield body[:, :done]
+        first, tail = False, body[:, done:]
+    if tail.shape[-1]:
+        yield tail

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from exdiff.diffusion import BridgePath
+from exdiff.errors import ConfigError
+
+TIMES = torch.linspace(0.01, 0.99, 12, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("k, c", [(2.6, 0.4), (1.2, 0.01), (8.0, 1.0)])
+def test_published_marginal(k, c):
+    """Table 1 and Eq. (11) of Jukic et al. 2024, written as printed."""
+    squared = c * (k ** (2 * TIMES) - 1) / (2 * math.log(k))
+    total = c * (k**2 - 1) / (2 * math.log(k))
+    a, b, sigma = BridgePath(k, c).coefficients(TIMES)
+    torch.testing.assert_close(a, (total - squared) / total)
+    torch.testing.assert_close(b, squared / total)
+    torch.testing.assert_close(sigma, torch.sqrt(squared * (total - squared) / total))
+
+
+@pytest.mark.parametrize("k, c", [(2.6, 0.4), (1.2, 0.01)])
+def test_squared_diffusion_is_the_reference_process(k, c):
+    torch.testing.assert_close(BridgePath(k, c).squared_diffusion(TIMES), c * k ** (2 * TIMES))
+
+
+def test_c_scales_only_the_noise():
+    small, large = BridgePath(c=0.1).coefficients(TIMES), BridgePath(c=0.9).coefficients(TIMES)
+    assert torch.equal(small.a, large.a) and torch.equal(small.b, large.b)
+    torch.testing.assert_close(large.sigma, 3 * small.sigma)
+
+
+def test_published_defaults():
+    path = BridgePath()
+    assert (path.k, path.c, path.t_min, path.t_max) == (2.6, 0.4, 1e-4, 1.0)
+    # The released code's std at 0.03 and 0.7575, float32.
+    torch.testing.assert_close(
+        path.coefficients(torch.tensor([0.03, 0.7575])).sigma, torch.tensor([0.110562824, 0.544386148])
+    )
+    a, b, sigma = path.coefficients(torch.tensor(1.0))
+    assert (float(a), float(b), float(sigma)) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("options", [{"k": 1.0}, {"c": 0.0}])
+def test_impossible_constants(options):
+    with pytest.raises(ConfigError, match="k > 1 and c > 0"):
+        BridgePath(**options)

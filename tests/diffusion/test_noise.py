@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from exdiff.diffusion import normal_like
+from exdiff.errors import ConfigError
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
+def test_unit_total_variance(dtype):
+    z = normal_like(torch.empty(4, 5000, dtype=dtype), torch.Generator().manual_seed(0))
+    assert z.dtype == dtype
+    assert z.abs().square().mean().item() == pytest.approx(1, abs=0.03)
+    assert z.mean().abs().item() < 0.03
+
+
+def test_complex_noise_is_circular():
+    z = normal_like(torch.empty(1, 20000, dtype=torch.complex64), torch.Generator().manual_seed(0))
+    assert z.real.square().mean().item() == pytest.approx(0.5, abs=0.02)
+    assert (z**2).mean().abs().item() < 0.03
+
+
+def test_same_seed_same_noise_and_the_global_generator_is_the_default():
+    x = torch.empty(2, 3)
+    draw = [normal_like(x, torch.Generator().manual_seed(7)) for _ in range(2)]
+    assert torch.equal(*draw)
+    torch.manual_seed(1)
+    first = normal_like(x)
+    torch.manual_seed(1)
+    assert torch.equal(first, normal_like(x))
+
+
+def test_an_item_gets_the_same_noise_in_any_batch():
+    seeds = [3, 1, 4]
+    batch = normal_like(torch.empty(3, 2, 5), [torch.Generator().manual_seed(s) for s in seeds])
+    for item, seed in zip(batch, seeds, strict=True):
+        assert torch.equal(item, normal_like(torch.empty(1, 2, 5), [torch.Generator().manual_seed(seed)])[0])
+
+
+def test_wrong_number_of_generators():
+    with pytest.raises(ConfigError, match="2 generators for a batch of 3"):
+        normal_like(torch.empty(3, 1), [torch.Generator(), torch.Generator()])

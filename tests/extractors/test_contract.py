@@ -1,0 +1,90 @@
+"""What every extractor promises, over the table: lengths, latents, gradients, independence of the batch, silence."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from exdiff.extractors import EXTRACTORS, Extractor
+
+SMALL = {"compact": {"channels": (8, 12), "blocks": 1, "middle": 1, "hidden": 4, "n_fft": 126, "hop_length": 63}}
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(params=EXTRACTORS)
+def extractor(request) -> Extractor:
+    return trained(request.param)
+
+
+def trained(name: str, seed: int = 0) -> Extractor:
+    """With random weights: outputs that start at zero would hide everything behind them."""
+    torch.manual_seed(seed)
+    made = EXTRACTORS[name](sample_rate=8000, **SMALL[name])
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return made
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 62), (1, 1, 63), (2, 1, 1001), (1, 2, 500)])
+def test_the_estimate_has_the_shape_of_the_mixture(extractor, shape):
+    extraction = extractor(noise(*shape))
+    assert extraction.estimate.shape == shape
+    assert extraction.estimate.dtype == torch.float32
+
+
+def test_the_declared_latents_are_true(extractor):
+    assert extractor.sample_rate == 8000
+    latents = extractor(noise(3, 1, 700)).latents
+    assert latents
+    assert tuple(m.shape[1] for m in latents) == extractor.latent_channels
+    assert all(m.shape[0] == 3 and m.ndim == 4 for m in latents)
+
+
+def test_silence_in_finite_out(extractor):
+    extraction = extractor(torch.zeros(1, 1, 600))
+    assert extraction.estimate.isfinite().all()
+    assert all(m.isfinite().all() for m in extraction.latents)
+    extraction.estimate.square().mean().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in extractor.parameters())
+
+
+def test_gradients_reach_all_weights(extractor):
+    extraction = extractor(noise(2, 1, 600))
+    (extraction.estimate - noise(2, 1, 600, seed=1)).square().mean().backward()
+    for name, parameter in extractor.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.any(), name
+        assert parameter.grad.isfinite().all(), name
+
+
+def test_the_batch_does_not_matter(extractor):
+    mixture = noise(3, 1, 600)
+    whole = extractor(mixture)
+    turned = extractor(mixture.flip(0))
+    torch.testing.assert_close(turned.estimate.flip(0), whole.estimate, rtol=1e-3, atol=1e-4)
+    for i in range(3):
+        alone = extractor(mixture[i : i + 1])
+        torch.testing.assert_close(alone.estimate, whole.estimate[i : i + 1], rtol=1e-3, atol=1e-4)
+        for a, b in zip(alone.latents, whole.latents, strict=True):
+            torch.testing.assert_close(a, b[i : i + 1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_saved_and_loaded_is_the_same(name):
+    first, second = trained(name), trained(name, seed=1)
+    mixture = noise(1, 1, 600)
+    assert not torch.allclose(first(mixture).estimate, second(mixture).estimate)
+    second.load_state_dict(load(save(first.state_dict())))
+    assert torch.equal(first(mixture).estimate, second(mixture).estimate)
+
+
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_fresh_it_gives_the_mixture_back(name):
+    torch.manual_seed(0)
+    mixture = noise(1, 1, 1000)
+    estimate = EXTRACTORS[name](sample_rate=8000, **SMALL[name])(mixture).estimate
+    torch.testing.assert_close(estimate, mixture, rtol=0, atol=1e-4)

@@ -1,0 +1,80 @@
+"""Losses against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from exdiff.losses import complex_l1, magnitude, magnitude_l1, multi_resolution, negative_si_sdr
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_complex_l1_is_the_mean_distance():
+    estimate = torch.tensor([3 + 4j, 1j]).reshape(1, 1, 2, 1)
+    clean = torch.tensor([0j, -1j]).reshape(1, 1, 2, 1)
+    assert complex_l1(estimate, clean).item() == pytest.approx((5 + 2) / 2, abs=1e-3)
+
+
+def test_magnitude_l1_does_not_hear_phase():
+    clean = torch.tensor([3 + 4j, 2j]).reshape(1, 1, 2, 1)
+    assert magnitude_l1(clean * 1j, clean).item() == pytest.approx(0, abs=1e-6)
+    assert magnitude_l1(2 * clean, clean).item() == pytest.approx((5 + 2) / 2, abs=1e-3)
+
+
+def test_magnitude_has_a_gradient_at_zero():
+    x = torch.zeros(3, dtype=torch.complex64, requires_grad=True)
+    magnitude(x).sum().backward()
+    assert x.grad is not None
+    assert torch.view_as_real(x.grad).isfinite().all()
+
+
+def test_si_sdr_by_hand():
+    # The error [0, 1] is orthogonal to the target [1, 0]: SI-SDR = 10 log10(4 / 1), bounded softly at 30 dB.
+    clean, estimate = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[2.0, 1.0]]])
+    expected = 10 * torch.log10(torch.tensor(4 / (1 + 4e-3)))
+    assert -negative_si_sdr(estimate, clean).item() == pytest.approx(expected.item(), abs=1e-3)
+
+
+def test_si_sdr_ignores_scale_and_stops_at_the_ceiling():
+    clean = noise(2, 1, 800)
+    estimate = clean + 0.1 * noise(2, 1, 800, seed=1)
+    one, ten = negative_si_sdr(estimate, clean), negative_si_sdr(10 * estimate, clean)
+    torch.testing.assert_close(one, ten, rtol=1e-4, atol=1e-4)
+    assert negative_si_sdr(clean, clean, ceiling_db=30).item() == pytest.approx(-30, abs=0.01)
+    assert negative_si_sdr(clean, clean, ceiling_db=20).item() == pytest.approx(-20, abs=0.01)
+
+
+def test_silent_targets_are_left_out_of_si_sdr():
+    clean, estimate = noise(2, 1, 800), noise(2, 1, 800, seed=1) + noise(2, 1, 800)
+    alone = negative_si_sdr(estimate[:1], clean[:1])
+    clean[1] = 0
+    torch.testing.assert_close(negative_si_sdr(estimate, clean), alone)
+    silent = torch.zeros(1, 1, 800)
+    made = torch.zeros(1, 1, 800, requires_grad=True)
+    loss = negative_si_sdr(made, silent)
+    loss.backward()
+    assert loss.item() == 0
+    assert made.grad is not None
+    assert made.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("length", [1, 100, 3000])
+def test_multi_resolution_is_zero_only_at_the_target(length):
+    clean = noise(1, 1, length)
+    assert multi_resolution(clean, clean).item() == 0
+    assert multi_resolution(0.5 * clean, clean).item() > 0
+    assert multi_resolution(0.5 * clean, clean) > multi_resolution(0.9 * clean, clean)
+
+
+def test_multi_resolution_by_hand():
+    # A constant far from the edges: |X| of a periodic Hann window is size / 2 at bin 0 and size / 4 at bin 1.
+    size = 8
+    clean, estimate = torch.ones(1, 1, 8 * size), torch.full((1, 1, 8 * size), 4.0)
+    wanted = torch.stft(
+        clean[0], size, size // 2, window=torch.hann_window(size), pad_mode="constant", return_complex=True
+    )
+    expected = ((4 * wanted.abs()).sqrt() - wanted.abs().sqrt()).abs().mean()
+    assert multi_resolution(estimate, clean, (size,)).item() == pytest.approx(expected.item(), rel=1e-2)

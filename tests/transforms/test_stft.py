@@ -1,0 +1,102 @@
+"""The compressed STFT: perfect reconstruction, the magnitude law, and gradients where the magnitude is zero."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exdiff.config import build
+from exdiff.errors import ConfigError
+from exdiff.transforms import TRANSFORMS, CompressedSTFT
+
+SHAPES = [  # n_fft, hop_length, window
+    (510, 255, "sqrt_hann"),
+    (510, 128, "hann"),
+    (512, 128, "hann"),
+    (64, 32, "hann"),
+    (64, 20, "sqrt_hann"),
+    (62, 16, "hann"),
+]
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    shape=st.sampled_from(SHAPES),
+    length=st.integers(1, 1500),
+    exponent=st.sampled_from([0.3, 0.5, 0.667, 1.0]),
+    factor=st.sampled_from([0.15, 1.0]),
+)
+def test_round_trip(shape, length, exponent, factor):
+    transform = CompressedSTFT(*shape, exponent=exponent, factor=factor)
+    wave = torch.randn(2, 1, length, generator=torch.Generator().manual_seed(length))
+    spectrum = transform(wave)
+    frames = -(-length // transform.hop_length) + 1
+    assert spectrum.shape == (2, 1, transform.bins, frames)
+    assert spectrum.dtype == torch.complex64
+    torch.testing.assert_close(transform.inverse(spectrum, length), wave, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("transform", [c() for c in TRANSFORMS.values()], ids=TRANSFORMS)
+@pytest.mark.parametrize("length", [1, 2, 127, 128, 129, 4001])
+def test_every_transform_comes_back_with_its_channels(transform, length):
+    wave = torch.randn(2, 3, length, generator=torch.Generator().manual_seed(0))
+    spectrum = transform(wave)
+    assert spectrum.shape[:2] == (2, 3)
+    torch.testing.assert_close(transform.inverse(spectrum, length), wave, rtol=0, atol=1e-4)
+
+
+def test_compression_is_the_published_law():
+    transform = CompressedSTFT(exponent=0.5, factor=0.15)
+    spectrum = torch.tensor([4.0 + 0j, -9j, 0.01 + 0j])
+    torch.testing.assert_close(transform.compress(spectrum), torch.tensor([0.3 + 0j, -0.45j, 0.015 + 0j]))
+
+
+@pytest.mark.parametrize("exponent", [0.3, 0.5, 0.8, 1.0])
+def test_expand_undoes_compress(exponent):
+    transform = CompressedSTFT(exponent=exponent, factor=0.15)
+    spectrum = torch.randn(500, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)) * 30
+    torch.testing.assert_close(transform.expand(transform.compress(spectrum)), spectrum, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("exponent", [0.3, 0.5, 0.6, 0.8, 1.0])
+@pytest.mark.parametrize("law", ["compress", "expand"])
+def test_gradients_are_finite_at_zero(exponent, law):
+    spectrum = torch.zeros(4, dtype=torch.complex64, requires_grad=True)
+    out = getattr(CompressedSTFT(exponent=exponent), law)(spectrum)
+    assert (out == 0).all()
+    out.real.sum().backward()
+    assert spectrum.grad is not None
+    assert torch.view_as_real(spectrum.grad).isfinite().all()
+
+
+def test_missing_frames_count_as_silence():
+    transform = CompressedSTFT(64, 32)
+    spectrum = transform(torch.ones(1, 1, 320))
+    wave = transform.inverse(spectrum[..., :6], 320)
+    torch.testing.assert_close(wave[..., :128], torch.ones(1, 1, 128), rtol=0, atol=1e-4)
+    assert not wave[..., 160:].any()
+    assert not transform.inverse(spectrum[..., :1], 320).any()
+
+
+def test_it_has_no_weights_to_save():
+    assert not CompressedSTFT().state_dict()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": "hamming"}, "window must be 'hann' or 'sqrt_hann', got 'hamming'"),
+        ({"exponent": 0}, r"exponent must be in \(0, 1\], got 0"),
+        ({"exponent": 1.1}, "exponent must be in"),
+        ({"hop_length": 0}, "hop_length must be in"),
+        ({"n_fft": 64, "hop_length": 33}, "got 33 for n_fft 64"),
+        ({"n_fft": 511}, "n_fft must be even"),
+        ({"factor": 0}, "factor must be positive"),
+        ({"nfft": 64}, "did you mean 'n_fft'"),
+    ],
+)
+def test_wrong_arguments_are_named(options, message):
+    with pytest.raises(ConfigError, match=message):
+        build(TRANSFORMS, {"type": "stft", **options})
