@@ -16,10 +16,10 @@ help: ## Show this list
 
 demo: $(VENV)/.demo ## Enhance the bundled recordings with the embedded model, then score them
 	@echo "== Enhancing examples/speech/noisy"
-	@$(BIN)/exdiff enhance examples/speech/noisy -o $(DEMO) --overwrite
-	@echo "== Scoring against examples/speech/clean (DNSMOS takes half a minute to start)"
-	@$(BIN)/exdiff evaluate examples/speech --estimates $(DEMO) --metrics $(METRICS)
-	@echo "== Listen: $(DEMO)/ (enhanced), examples/speech/noisy/ (before), examples/speech/clean/ (reference)"
+	@$(BIN)/exdiff enhance examples/speech/noisy -o $(DEMO)/enhanced --overwrite
+	@echo "== Scoring against examples/speech/clean"
+	@$(BIN)/exdiff evaluate examples/speech --estimates $(DEMO)/enhanced --metrics $(METRICS)
+	@echo "== Listen: $(DEMO)/enhanced/ (after), examples/speech/noisy/ (before), examples/speech/clean/ (reference)"
 
 test: $(VENV)/.test ## Run ruff, pyright and the tests
 	$(MAKE) --no-print-directory lint

@@ -32,6 +32,7 @@ LINE_OF = {part: number for number, line in enumerate(LINES) for part in line}
 FAMILIES = {"transforms", "diffusion", "metrics", "samplers", "backbones", "extractors", "fusion", "data"}
 FAMILY_EXCEPTIONS = {
     ("samplers", "diffusion"),  # a sampler solves the equations of a path
+    ("data", "metrics"),  # clips are scored by DNSMOS, so that clean ones can be preferred
     ("extractors", "transforms"),  # an extractor may look at the waveform through a transform of its own
 }
 PACKAGES = {"yaml": "pyyaml"}  # where the import's name is not the package's

@@ -57,7 +57,7 @@ def test_saving_again_replaces(saved):
 
 
 def test_an_unknown_name_lists_what_there_is():
-    with pytest.raises(CheckpointError, match="unknown model 'spech'.*the path of a checkpoint folder"):
+    with pytest.raises(CheckpointError, match=r"unknown model 'spech'.*the path of a checkpoint folder"):
         load_model("spech")
     assert embedded() == sorted(embedded())
 

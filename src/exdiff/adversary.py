@@ -80,8 +80,7 @@ class Adversary(nn.Module):
         assert self._pair is not None, "judge() comes first"
         made, real = self._pair
         losses = [
-            (d(real)[-1].float() - 1).square().mean() + d(made)[-1].float().square().mean()
-            for d in self.discriminators
+            (d(real)[-1].float() - 1).square().mean() + d(made)[-1].float().square().mean() for d in self.discriminators
         ]
         loss = torch.stack(losses).mean() / 2
         self.optimiser.zero_grad()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -52,20 +54,34 @@ def embedded() -> list[str]:
     return sorted(p.name for p in folder.iterdir() if (p / RECIPE).is_file())
 
 
+def locate(source: str | Path) -> Path:
+    """The folder of an embedded model or of a checkpoint.
+
+    Raises:
+        CheckpointError: neither a name nor a folder.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    if str(source) not in embedded():
+        raise CheckpointError(
+            f"unknown model {str(source)!r}{nearest(str(source), embedded())}, or the path of a checkpoint folder"
+        )
+    return Path(str(resources.files("exdiff") / "weights" / str(source)))
+
+
+def load_recipe(source: str | Path) -> Recipe:
+    """The recipe alone, without the weights; errors as `load_model`."""
+    return _read_recipe(locate(source) / RECIPE)
+
+
 def load_model(source: str | Path) -> tuple[ExDiff, Recipe]:
     """An embedded model by name, or a checkpoint folder, ready for inference.
 
     Raises:
         CheckpointError: unknown name, missing or damaged file, or weights that do not fit the recipe.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        if str(source) not in embedded():
-            raise CheckpointError(
-                f"unknown model {str(source)!r}{nearest(str(source), embedded())}, or the path of a checkpoint folder"
-            )
-        folder = Path(str(resources.files("exdiff") / "weights" / str(source)))
-    recipe = _read_recipe(folder / RECIPE)
+    folder = locate(source)
+    recipe = load_recipe(folder)
     try:
         model = build_model(recipe)
     except ConfigError as error:
@@ -105,6 +121,19 @@ def load_matching(model: nn.Module, source: str) -> list[str]:
         raise CheckpointError(f"{source}: none of its weights fits this model")
     model.load_state_dict(fitting, strict=False)
     return sorted(fitting)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The resumable state of a training run: tensors and plain values, nothing that could run.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    try:
+        return torch.load(path, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        reason, fresh = " ".join(str(error).split())[:200], f"training.init={path.parent / 'model'}"
+        raise CheckpointError(f"{path} is damaged ({reason}); delete it, and begin with {fresh}") from None
 
 
 def _read_recipe(path: Path) -> Recipe:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -229,11 +228,7 @@ def save(state: State, recipe: Recipe, out: Path) -> None:
 
 
 def _restore(state: State, path: Path) -> None:
-    try:
-        saved = torch.load(path, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        fresh = f"training.init={path.parent / 'model'}"
-        raise CheckpointError(f"{path} is damaged ({_one_line(error)}); delete it, and begin with {fresh}") from None
+    saved = checkpoint.load_state(path)
     try:
         state.model.load_state_dict(saved["model"])
         state.ema.load_state_dict(saved["ema"])
@@ -242,12 +237,8 @@ def _restore(state: State, path: Path) -> None:
             state.adversary.restore(saved["adversary"])
         state.step, state.seconds = saved["step"], saved["seconds"]
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        remedy = "resume with the recipe that began the run"
-        raise CheckpointError(f"{path} does not fit the recipe ({_one_line(error)}); {remedy}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+        reason, remedy = " ".join(str(error).split())[:200], "resume with the recipe that began the run"
+        raise CheckpointError(f"{path} does not fit the recipe ({reason}); {remedy}") from None
 
 
 def _options(recipe: Recipe) -> Options:

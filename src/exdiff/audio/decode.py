@@ -21,8 +21,6 @@ from exdiff.audio.integrity import missing_bytes
 from exdiff.audio.resample import resample
 from exdiff.errors import AudioError
 
-_MP3_SLACK = 4 * 1152  # samples; without a Xing header the length of an mp3 is an estimate
-
 
 @dataclass(frozen=True)
 class AudioInfo:
@@ -126,15 +124,20 @@ def decode_mono(path: str | os.PathLike[str], sample_rate: int, stream: int = 0)
     return resample(audio.mean(axis=0), rate, sample_rate)
 
 
+class _SequentialFile(soundfile.SoundFile):
+    """soundfile seeks after each block of a seekable file, and libmpg123 then complains on standard error."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 class _SoundFileSource:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
-        self.file = soundfile.SoundFile(path)
-        lack = missing_bytes(path)
-        if lack:
-            self.file.close()
+        if lack := missing_bytes(path):
             raise AudioError(f"{self.name}: truncated, at least {lack} bytes are missing at its end; copy it again")
-        # The lengths that libsndfile estimates, rather than reads from a header, are absurdly large when unknown.
+        self.file = _SequentialFile(path)
+        # A length that libsndfile does not know is absurdly large.
         frames = self.file.frames if 0 <= self.file.frames < 1 << 48 else None
         self.info = (self.file.samplerate, self.file.channels, frames, self.file.subtype)
 
@@ -150,8 +153,8 @@ class _SoundFileSource:
                 break
             total += len(block)
             yield np.ascontiguousarray(block.T)
-        slack = _MP3_SLACK if self.file.format == "MP3" else 0
-        if self.info[2] is not None and total + slack < self.info[2]:
+        # Without a Xing header the length of an mp3 is an estimate.
+        if self.info[2] is not None and total < self.info[2] and self.file.format != "MP3":
             raise self._cut(total)
 
     def _cut(self, total: int) -> AudioError:

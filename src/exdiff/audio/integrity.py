@@ -1,7 +1,7 @@
 """Files that were cut short but still open: libsndfile reads what is left of them without a word.
 
-Checked here are the headers that promise more bytes than the file has: RIFF and AIFF chunks, and the last Ogg page.
-Truncated FLAC, MP3 and MP4 show themselves while they are decoded.
+Checked here are the headers that promise more bytes than the file has: RIFF and AIFF chunks, the last Ogg page, the
+Xing frame of an MP3. Truncated FLAC and MP4 show themselves while they are decoded.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import BinaryIO
 
 _OGG_PAGE_MAX = 27 + 255 + 255 * 255  # bytes
 _UNKNOWN_SIZE = 0x7FFF0000  # bytes; what writes to a pipe cannot know its size, and puts a number above this
+_ID3V1 = 128  # bytes; some encoders count the tag at the end, and some programs remove it
 _SLACK = 8  # bytes; a missing padding byte or half a frame is no truncation
 
 
 def missing_bytes(path: Path) -> int:
-    """How many bytes the headers of a WAV, RF64, AIFF or Ogg file promise beyond the file's end; 0 for the rest."""
+    """Bytes that the headers of a WAV, RF64, AIFF, Ogg or MP3 file promise beyond its end; 0 for other files."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(12)
@@ -27,7 +28,7 @@ def missing_bytes(path: Path) -> int:
         elif head[:4] == b"OggS":
             lack = _ogg_beyond(file, size)
         else:
-            lack = 0
+            lack = _xing_beyond(file, size, head)
     return lack if lack > _SLACK else 0
 
 
@@ -57,3 +58,18 @@ def _ogg_beyond(file: BinaryIO, size: int) -> int:
     if len(page) < 27 or len(page) < 27 + page[26]:
         return _SLACK + 1
     return 27 + page[26] + sum(page[27 : 27 + page[26]]) - len(page)
+
+
+def _xing_beyond(file: BinaryIO, size: int, head: bytes) -> int:
+    """The first frame of most MP3 files is silent and holds the size of the stream instead."""
+    start = 0
+    if head[:3] == b"ID3":
+        # Four bytes of seven bits each, without the ten of the tag's own header.
+        start = 10 + sum(value << shift for value, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    file.seek(start)
+    frame = file.read(64)
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if frame[:1] != b"\xff" or not 4 < at <= len(frame) - 16 or frame[at + 7] & 3 != 3:
+        return 0
+    promised = struct.unpack(">I", frame[at + 12 : at + 16])[0]
+    return max(0, start + promised - size - _ID3V1)

@@ -21,9 +21,9 @@ def _default(context: typer.Context) -> None:
 def list_() -> None:
     """Name, rate, licence and description of each, one a line."""
     with reporting():
-        from exdiff.checkpoint import embedded, load_model
+        from exdiff.checkpoint import embedded, load_recipe
 
-        rows = [(name, load_model(name)[1]) for name in embedded()]
+        rows = [(name, load_recipe(name)) for name in embedded()]
         width = max((len(name) for name, _ in rows), default=0)
         for name, recipe in rows:
             typer.echo(f"{name:<{width}}  {recipe.sample_rate} Hz  {recipe.licence}  {recipe.description}".rstrip())
@@ -34,9 +34,10 @@ def info(name: Annotated[str, typer.Argument(help="An embedded model's name, or 
     """Licence, size, parts and default settings of one model."""
     with reporting():
         from exdiff.checkpoint import load_model
+        from exdiff.cost import gmac_per_second, parameters
 
         model, recipe = load_model(name)
-        parameters = sum(weight.numel() for weight in model.parameters())
+        cost = gmac_per_second(model)
         sampler = {**recipe.sampler} if model.backbone is not None else {"type": "none", "steps": 0}
         parts = {
             "extractor": recipe.extractor.get("type", "none"),
@@ -49,7 +50,9 @@ def info(name: Annotated[str, typer.Argument(help="An embedded model's name, or 
             "description": recipe.description,
             "licence": recipe.licence,
             "sample rate": f"{recipe.sample_rate} Hz",
-            "parameters": f"{parameters / 1e6:.2f} million",
+            "parameters": f"{parameters(model) / 1e6:.2f} million",
+            "extraction": f"{cost['extraction']:.2f} GMAC per second of audio, once",
+            "evaluation": f"{cost['evaluation']:.2f} GMAC per second of audio, each",
             **parts,
             "sampler": ", ".join(f"{key} {value}" for key, value in sampler.items()),
         }

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from exdiff.data.cache import ClipCache
 from exdiff.data.clips import Clip, read_folder, read_manifest, read_scores
+from exdiff.data.fetch import fetch_music
 from exdiff.data.mixer import Mixer
+from exdiff.data.score import score_clips
 from exdiff.data.synthetic import Synthetic
 from exdiff.errors import DataError
 
@@ -62,4 +64,4 @@ def expand(path: str) -> Path:
 
 DATASETS = {"mix": mix_clips, "synthetic": Synthetic}
 
-__all__ = ["DATASETS", "Clip", "ClipCache", "Mixer", "Synthetic", "expand", "mix_clips"]
+__all__ = ["DATASETS", "Clip", "ClipCache", "Mixer", "Synthetic", "expand", "fetch_music", "mix_clips", "score_clips"]

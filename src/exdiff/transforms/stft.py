@@ -19,7 +19,7 @@ class CompressedSTFT(nn.Module):
         factor: scale of the compressed coefficients.
 
     Raises:
-        ValueError: an odd n_fft, an unknown window, an exponent outside (0, 1], a hop beyond half a window, a factor of 0 or less.
+        ValueError: an odd n_fft, an unknown window, a hop beyond half of it, or an exponent or factor out of range.
 
     Example:
         >>> wave = torch.randn(1, 1, 1000)

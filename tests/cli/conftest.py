@@ -1,0 +1,46 @@
+"""A tiny model on disk, and a way to run the command in this process."""
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from exdiff.audio import encode
+from exdiff.checkpoint import build_model, save_model
+from exdiff.cli import app
+from exdiff.config import Recipe
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    recipe = Recipe.load("debug")
+    save_model(build_model(recipe), recipe, folder)
+    return str(folder)
+
+
+@pytest.fixture
+def run():
+    """`run("enhance", path, ...)` -> result with exit_code, stdout, stderr; a traceback fails the test."""
+
+    def call(*arguments):
+        result = CliRunner().invoke(app, [str(a) for a in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+@pytest.fixture
+def noise():
+    """`noise(path, rate=..., channels=..., seconds=...)` writes a file and gives its samples."""
+
+    def write(path, rate=16000, channels=1, seconds=0.7, **options):
+        length = round(seconds * rate)
+        samples = np.random.default_rng(0).uniform(-0.3, 0.3, (channels, length)).astype(np.float32)
+        encode(path, samples, rate, **options)
+        return samples
+
+    return write

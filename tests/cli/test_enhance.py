@@ -1,0 +1,226 @@
+"""`exdiff enhance` on real files with a tiny model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+import exdiff
+from exdiff.audio import decode
+from exdiff.cli import enhance as command
+from exdiff.cli import work
+
+
+def test_writes_beside_the_input_and_stays_silent(tmp_path, run, noise, model):
+    samples = noise(tmp_path / "x.wav", rate=44100, channels=2, source_subtype="PCM_24")
+    result = run("enhance", tmp_path / "x.wav", "--model", model, "--device", "cpu")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    info = soundfile.info(tmp_path / "x.enhanced.wav")
+    assert (info.frames, info.channels, info.samplerate) == (samples.shape[1], 2, 44100)
+    assert info.subtype == "PCM_24"
+    assert sorted(os.listdir(tmp_path)) == ["x.enhanced.wav", "x.wav"]
+
+
+def test_is_what_the_python_call_gives(tmp_path, run, noise, model):
+    samples = noise(tmp_path / "x.wav", seconds=2.5, channels=2, source_subtype="FLOAT")
+    options = ["--seed", 5, "--steps", 3, "--sampler", "predictor_corrector", "--strength", 0.7]
+    out = tmp_path / "new" / "y.wav"
+    assert run("enhance", tmp_path / "x.wav", "-o", out, "--model", model, *options, "--device", "cpu").exit_code == 0
+    enhancer = exdiff.load(model, device="cpu")
+    expected = enhancer(samples, 16000, seed=5, steps=3, sampler="predictor_corrector", strength=0.7)
+    np.testing.assert_allclose(decode(out)[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "opus", "m4a"])
+def test_every_format_keeps_its_length(tmp_path, run, noise, model, suffix):
+    samples = noise(tmp_path / f"x.{suffix}", rate=48000)
+    assert run("enhance", tmp_path / f"x.{suffix}", "--model", model, "--steps", 0).exit_code == 0
+    got, rate = decode(tmp_path / f"x.enhanced.{suffix}")
+    assert (got.shape, rate) == (samples.shape, 48000)
+
+
+def test_stems_sum_to_the_song(tmp_path, run, noise, model):
+    samples = noise(tmp_path / "x.wav", rate=44100, channels=2)
+    assert run("enhance", tmp_path / "x.wav", "-o", tmp_path / "out", "--stems", "--model", model).exit_code == 0
+    parts = [decode(tmp_path / "out" / f"x.{name}.wav")[0] for name in ("vocals", "accompaniment")]
+    np.testing.assert_allclose(sum(parts), samples, atol=2 / 2**15 + 1 / 2**15)
+
+
+def test_json_says_what_was_done(tmp_path, run, noise, model):
+    for name in ("a.wav", "b.flac"):
+        noise(tmp_path / "in" / name, rate=22050, channels=2)
+    arguments = ["-o", tmp_path / "out", "--model", model, "--json", "--seed", 3, "--sampler", "heun", "--steps", 2]
+    result = run("enhance", tmp_path / "in", *arguments)
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [record["output"] for record in records] == [[str(tmp_path / "out" / n)] for n in ("a.wav", "b.flac")]
+    for record, name in zip(records, ("a.wav", "b.flac"), strict=True):
+        assert record["input"] == str(tmp_path / "in" / name)
+        assert record["seconds"] > 0
+        assert record["rtf"] == pytest.approx(record["seconds"] / 0.7, rel=0.01)
+        expected = {"nfe": 3, "sampler": "heun", "steps": 2, "seed": 3, "sample_rate": 22050, "channels": 2}
+        assert {key: record[key] for key in expected} == expected
+        assert record["model"] == model
+    record = json.loads(run("enhance", tmp_path / "in" / "a.wav", "--model", model, "--json", "--steps", 0).stdout)
+    assert (record["sampler"], record["steps"], record["nfe"]) == (None, 0, 0)
+
+
+def test_existing_results(tmp_path, run, noise, model):
+    noise(tmp_path / "x.wav")
+    (tmp_path / "x.enhanced.wav").write_text("mine")
+    result = run("enhance", tmp_path / "x.wav", "--model", model)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"exdiff: error: {tmp_path / 'x.wav'}: {tmp_path / 'x.enhanced.wav'} exists; "
+        "use --overwrite or --skip-existing\n"
+    )
+    assert run("enhance", tmp_path / "x.wav", "--model", model, "--skip-existing").exit_code == 0
+    assert (tmp_path / "x.enhanced.wav").read_text() == "mine"
+    assert run("enhance", tmp_path / "x.wav", "--model", model, "--overwrite").exit_code == 0
+    assert decode(tmp_path / "x.enhanced.wav")[1] == 16000
+    both = run("enhance", tmp_path / "x.wav", "--skip-existing", "--overwrite")
+    assert both.exit_code == 2
+    assert "exclude each other" in both.stderr
+
+
+def test_one_bad_file_does_not_stop_the_others(tmp_path, run, noise, model):
+    noise(tmp_path / "good.wav")
+    (tmp_path / "text.wav").write_text("no sound " * 99)
+    (tmp_path / "empty.wav").touch()
+    result = run("enhance", tmp_path, "-o", tmp_path / "out", "--model", model)
+    assert result.exit_code == 1
+    assert os.listdir(tmp_path / "out") == ["good.wav"]
+    lines = result.stderr.splitlines()
+    assert [line.split(": ")[:3] for line in lines] == [
+        ["exdiff", "error", str(tmp_path / "empty.wav")],
+        ["exdiff", "error", str(tmp_path / "text.wav")],
+    ]
+
+
+def spoil(tmp_path, noise):
+    """Every kind of file that cannot be enhanced, by name."""
+    (tmp_path / "text.wav").write_text("no sound " * 99)
+    (tmp_path / "empty.wav").touch()
+    noise(tmp_path / "cut.flac", seconds=3)
+    data = (tmp_path / "cut.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(data[: len(data) // 2])
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan] * 4000), 16000, subtype="FLOAT")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").touch()
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("text.wav", "not an audio"),
+        ("empty.wav", "empty (0 bytes)"),
+        ("cut.flac", "truncated or damaged"),
+        ("nan.wav", "NaN or infinite"),
+        ("folder", "holds no audio or video files"),
+        ("nowhere.wav", "does not exist"),
+        ("no*.wav", "matches no audio"),
+    ],
+)
+def test_what_cannot_be_enhanced(tmp_path, run, noise, model, name, match):
+    spoil(tmp_path, noise)
+    before = sorted(os.listdir(tmp_path))
+    result = run("enhance", tmp_path / name, "--model", model, "--steps", 0)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"exdiff: error: {tmp_path / name}")
+    assert match in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_places_models_and_options_that_do_not_exist(tmp_path, run, noise, model):
+    noise(tmp_path / "x.wav")
+    (tmp_path / "file").touch()
+    for arguments, match in [
+        (["-o", tmp_path / "file" / "y.wav", "--model", model], "cannot write"),
+        (["--model", "speeech"], "unknown model 'speeech'"),
+        (["--model", model, "--sampler", "huen"], "did you mean 'heun'"),
+        (["--model", model, "--device", "tpu"], "unknown device 'tpu'"),
+    ]:
+        result = run("enhance", tmp_path / "x.wav", *arguments)
+        assert result.exit_code == 2
+        assert match in result.stderr
+        assert result.stderr.count("\n") == 1
+    for arguments in (["--strength", "2"], ["--steps", "-1"], ["--format", "wma"], ["--speed"]):
+        assert run("enhance", tmp_path / "x.wav", *arguments).exit_code == 2
+    assert sorted(os.listdir(tmp_path)) == ["file", "x.wav"]
+
+
+def test_colliding_outputs_are_refused_before_any_work(tmp_path, run, noise):
+    noise(tmp_path / "x.wav")
+    noise(tmp_path / "x.flac")
+    result = run("enhance", tmp_path, "-o", tmp_path / "out", "--format", "mp3", "--model", "none-is-loaded")
+    assert result.exit_code == 2
+    assert "would both be written" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_rate_the_format_cannot_hold_is_said(tmp_path, run, noise, model):
+    noise(tmp_path / "x.wav", rate=44100)
+    result = run("enhance", tmp_path / "x.wav", "--format", "opus", "--model", model, "--steps", 0)
+    assert result.exit_code == 0
+    assert "warning" in result.stderr
+    assert "cannot hold 44100 Hz, so it has 48000 Hz" in result.stderr
+    assert decode(tmp_path / "x.enhanced.opus")[1] == 48000
+
+
+def test_an_interrupt_leaves_no_half_written_file(tmp_path, run, noise, model, monkeypatch):
+    noise(tmp_path / "x.wav")
+    monkeypatch.setattr(work.Bar, "advance", lambda self, amount: signal.raise_signal(signal.SIGINT))
+    result = run("enhance", tmp_path / "x.wav", "--model", model)
+    assert result.exit_code == 130
+    assert result.stderr == "exdiff: interrupted; unfinished files were removed\n"
+    assert os.listdir(tmp_path) == ["x.wav"]
+
+
+def test_a_bug_keeps_its_traceback(tmp_path, run, noise, model, monkeypatch):
+    noise(tmp_path / "x.wav")
+    monkeypatch.setattr(work.Bar, "advance", lambda self, amount: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("enhance", tmp_path / "x.wav", "--model", model)
+    assert os.listdir(tmp_path) == ["x.wav"]
+
+
+def test_the_bar_appears_on_a_terminal_after_two_seconds(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    bar = work.Bar("a[b].wav", 10)
+    bar.advance(1)
+    assert bar._bar is None
+    bar._start -= 3
+    bar.advance(1)
+    assert bar._bar.tasks[0].completed == 2
+    bar.close()
+
+
+def test_the_formats_offered_are_those_that_can_be_written():
+    from exdiff.audio import FORMATS
+
+    assert {"same", *FORMATS} == {choice.value for choice in command.OutputFormat}
+
+
+def test_the_real_command(tmp_path, noise, model):
+    """`python -m exdiff` in a process of its own: streams apart, exit codes, and SIGTERM cleans up."""
+    noise(tmp_path / "x.wav")
+    base = [sys.executable, "-m", "exdiff", "enhance", "--model", model, "--json", "--threads", "1"]
+    done = subprocess.run([*base, tmp_path / "x.wav"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["channels"] == 1
+    noise(tmp_path / "long.wav", seconds=600)
+    running = subprocess.Popen([*base, tmp_path / "long.wav"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob(".*.part")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.terminate()
+    _, stderr = running.communicate(timeout=30)
+    assert (running.returncode, stderr) == (130, "exdiff: interrupted; unfinished files were removed\n")
+    assert sorted(os.listdir(tmp_path)) == ["long.wav", "x.enhanced.wav", "x.wav"]

@@ -1,0 +1,100 @@
+"""The other commands, and how the whole behaves."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+import exdiff
+from exdiff.config import Recipe, names
+
+
+def test_help_and_version_answer_without_torch(run):
+    code = "import sys, exdiff.cli; print(sorted({'torch', 'numpy', 'av', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert run("--version").stdout == f"exdiff {exdiff.__version__}\n"
+    for command in ("enhance", "train", "evaluate", "models", "recipes"):
+        assert command in run("--help").stdout
+        assert run(command, "--help").exit_code == 0
+    assert run("enhace").exit_code == 2
+
+
+def test_recipes(run):
+    listed = run("recipes").stdout
+    assert listed == run("recipes", "list").stdout
+    assert [line.split()[0] for line in listed.splitlines()] == names()
+    shown = yaml.safe_load(run("recipes", "show", "debug", "training.steps=3").stdout)
+    assert shown == Recipe.load("debug", ["training.steps=3"]).to_dict()
+    result = run("recipes", "show", "debg")
+    assert (result.exit_code, result.stderr) == (2, "exdiff: error: unknown recipe 'debg'; did you mean 'debug'?\n")
+
+
+def test_models(run, model):
+    listed = run("models")
+    assert listed.exit_code == 0
+    assert listed.stdout == run("models", "list").stdout
+    shown = run("models", "info", model).stdout
+    for word in ("licence:", "16000 Hz", "extractor:", "compact", "ouve", "steps 2", "million"):
+        assert word in shown
+    result = run("models", "info", "nothing")
+    assert result.exit_code == 2
+    assert "unknown model 'nothing'" in result.stderr
+
+
+def test_train_then_enhance(run, noise, tmp_path):
+    arguments = ["train", "debug", "training.steps=2", "--out", tmp_path / "run"]
+    assert run(*arguments).exit_code == 0
+    noise(tmp_path / "x.wav")
+    assert run("enhance", tmp_path / "x.wav", "--model", tmp_path / "run" / "model").exit_code == 0
+    again = run(*arguments)
+    assert again.exit_code == 2
+    assert "--resume" in again.stderr
+    assert run(*arguments, "--resume").exit_code == 0
+    wrong = run("train", "debug", "training.stesp=2", "--out", tmp_path / "other")
+    assert wrong.exit_code == 2
+    assert "did you mean 'steps'" in wrong.stderr
+
+
+@pytest.fixture
+def pairs(tmp_path, noise):
+    for name in ("a.wav", "b.wav"):
+        clean = noise(tmp_path / "data" / "clean" / name)
+        noise(tmp_path / "data" / "noisy" / name)
+        assert clean.shape[0] == 1
+    return tmp_path / "data"
+
+
+def test_evaluate(run, pairs, model, tmp_path):
+    file = tmp_path / "out" / "scores.json"
+    result = run("evaluate", pairs, "--model", f"{model}@steps=0", "--metrics", "si_sdr", "--json", file)
+    assert result.exit_code == 0
+    assert "SI-SDR" in result.stdout
+    report = json.loads(file.read_text())
+    assert report["files"] == 2
+    assert set(report["systems"]) == {f"{model}@steps=0", "mixture"}
+    estimates = ["--estimates", pairs / "noisy"]
+    assert run("evaluate", pairs, *estimates, "--metrics", "si_sdr", "--limit", 1).exit_code == 0
+
+
+def test_evaluate_that_cannot_be(run, pairs, tmp_path):
+    for arguments, match in [
+        ((tmp_path / "nowhere",), "nowhere"),
+        ((pairs, "--estimates", pairs / "noisy", "--metrics", "sisdr"), "did you mean 'si_sdr'"),
+        ((pairs, "--estimates", pairs / "noisy", "--metrics", ","), "no metric is named"),
+        ((pairs, "--model", "speeech", "--metrics", "si_sdr"), "unknown model"),
+    ]:
+        result = run("evaluate", *arguments)
+        assert result.exit_code == 2
+        assert match in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def test_evaluate_with_files_that_fail(run, pairs):
+    estimates = ["--estimates", pairs / "noisy", "--metrics", "si_sdr"]
+    (pairs / "noisy" / "b.wav").write_text("no sound")
+    result = run("evaluate", pairs, *estimates)
+    assert result.exit_code == 1
+    assert "exdiff: error: b: " in result.stderr

@@ -1,0 +1,189 @@
+"""The training loop: it learns, says what it does, survives a bad batch, and resumes to the bit."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+import torch
+
+from exdiff import training
+from exdiff.checkpoint import load_model
+from exdiff.config import Recipe
+from exdiff.errors import CheckpointError, ConfigError
+from exdiff.training import Options, train
+
+QUICK = ("training.segment_seconds=0.1", "training.log_every=2", "training.warmup=1")
+
+
+def recipe(*overrides: str) -> Recipe:
+    return Recipe.load("debug", [*QUICK, *overrides])
+
+
+def lines(out) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def flat(value, prefix: str = "") -> dict[str, object]:
+    """Nested tables and lists as one table of leaves."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else None
+    if items is None:
+        return {prefix: value}
+    return {k: v for key, part in items for k, v in flat(part, f"{prefix}.{key}").items()}
+
+
+def test_the_debug_recipe_trains_as_it_is(tmp_path):
+    plain = Recipe.load("debug", ["training.steps=10"])
+    state = train(plain, tmp_path)
+    assert state.step == 10
+    log = lines(tmp_path)
+    assert [line["step"] for line in log] == [5, 10]
+    for line in log:
+        for key in ("loss", "extractor", "diffusion", "learning_rate", "audio_per_second", "grad_norm", "minutes"):
+            assert line[key] > 0, key
+        assert 0 <= line["waiting"] <= 1
+    model, stored = load_model(tmp_path / "model")
+    assert stored == plain
+    for key, value in state.ema.module.state_dict().items():
+        assert torch.equal(model.state_dict()[key], value), key
+
+
+def test_the_loss_falls(tmp_path):
+    train(recipe("training.steps=30", "training.learning_rate=0.01"), tmp_path)
+    losses = [line["loss"] for line in lines(tmp_path)]
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+
+
+@pytest.mark.parametrize("options", ["muon", "adamw", "adversary"])
+def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, options):
+    changes = {"adamw": ["training.optimiser=adamw"], "adversary": ["training.adversary=true"]}.get(options, [])
+    plan = recipe("training.steps=6", *changes)
+    train(plan, tmp_path / "whole")
+
+    class PowerCut(Exception):
+        pass
+
+    step, done = training._step, []
+
+    def three_steps(*arguments):
+        if len(done) == 3:
+            raise PowerCut
+        done.append(1)
+        return step(*arguments)
+
+    monkeypatch.setattr(training, "_step", three_steps)
+    with pytest.raises(PowerCut):
+        train(recipe("training.steps=6", "training.save_minutes=0", *changes), tmp_path / "cut")
+    monkeypatch.setattr(training, "_step", step)
+    torch.manual_seed(99)  # nothing may hang on the global generator
+    train(plan, tmp_path / "cut", resume=True)
+
+    whole, resumed = (flat(torch.load(tmp_path / n / "state.pt", weights_only=True)) for n in ("whole", "cut"))
+    assert whole.keys() == resumed.keys()
+    for key, value in whole.items():
+        if key != ".seconds":
+            other = resumed[key]
+            assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other, key
+    assert lines(tmp_path / "cut")[-1]["loss"] == lines(tmp_path / "whole")[-1]["loss"]
+
+
+def test_workers_do_not_change_the_examples(tmp_path):
+    alone = train(recipe("training.steps=2"), tmp_path / "alone")
+    helped = train(recipe("training.steps=2", "training.workers=1"), tmp_path / "helped")
+    for a, b in zip(alone.model.parameters(), helped.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path, monkeypatch):
+    from exdiff.model import ExDiff
+
+    loss, seen = ExDiff.loss, []
+
+    def sometimes(self, *arguments):
+        losses = loss(self, *arguments)
+        seen.append({k: v.clone() for k, v in self.state_dict().items()})
+        return {k: v * torch.nan for k, v in losses.items()} if len(seen) == 3 else losses
+
+    monkeypatch.setattr(ExDiff, "loss", sometimes)
+    state = train(recipe("training.steps=4", "training.log_every=4"), tmp_path)
+    changed = [any(not torch.equal(a[k], b[k]) for k in a) for a, b in pairwise(seen)]
+    assert changed == [True, True, False]
+    assert all(v.isfinite().all() for v in state.ema.module.state_dict().values())
+    (line,) = lines(tmp_path)
+    assert line["skipped"] == 1
+    assert line["loss"] > 0
+
+
+def test_a_frozen_extractor_stays_as_it_was(tmp_path):
+    train(recipe("training.steps=2", "backbone={}", "fusion={}", "path={}"), tmp_path / "one")
+    first, _ = load_model(tmp_path / "one" / "model")
+    state = train(
+        recipe("training.steps=3", "model.joint=false", f"training.init={tmp_path / 'one' / 'model'}"), tmp_path / "two"
+    )
+    for model in (state.model, state.ema.module):
+        for key, value in first.extractor.state_dict().items():
+            assert torch.equal(model.extractor.state_dict()[key], value), key
+    assert all(p.any() for p in state.model.fusion.parameters()), "what carries the latents has learned"
+
+
+def test_bf16_trains_too(tmp_path):
+    state = train(recipe("training.steps=2", "training.precision=bf16", "training.adversary=true"), tmp_path)
+    assert all(p.isfinite().all() and p.dtype == torch.float32 for p in state.model.parameters())
+    assert lines(tmp_path)[-1]["loss"] > 0
+    assert lines(tmp_path)[-1]["adversary"] > 0
+
+
+def test_max_minutes_ends_a_run_that_can_go_on(tmp_path):
+    assert train(recipe("training.steps=2"), tmp_path, max_minutes=0).step == 0
+    assert train(recipe("training.steps=2"), tmp_path, resume=True).step == 2
+
+
+def test_a_run_is_not_overwritten(tmp_path):
+    train(recipe("training.steps=1"), tmp_path)
+    with pytest.raises(ConfigError, match="holds a run already; continue it with --resume"):
+        train(recipe("training.steps=1"), tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
+def test_a_truncated_state_is_a_clear_error(tmp_path, share):
+    train(recipe("training.steps=1"), tmp_path)
+    path = tmp_path / "state.pt"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(CheckpointError, match=r"state.pt is damaged .* delete it") as caught:
+        train(recipe("training.steps=2"), tmp_path, resume=True)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", ["backbone.hidden=4", "training.optimiser=adamw", "training.adversary=true"])
+def test_a_state_of_another_recipe_is_a_clear_error(tmp_path, change):
+    train(recipe("training.steps=1"), tmp_path)
+    with pytest.raises(CheckpointError, match=r"state.pt does not fit the recipe .* the recipe that began the run"):
+        train(recipe("training.steps=2", change), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.stesp=3", "training: unknown key 'stesp'; did you mean 'steps'"),
+        ("training.optimiser=adma", "unknown optimiser 'adma'; did you mean 'adamw'"),
+        ("training.precision=fp8", "unknown precision 'fp8'"),
+        ("data.type=synthetik", "unknown type 'synthetik'; did you mean 'synthetic'"),
+    ],
+)
+def test_a_bad_recipe_is_a_config_error(tmp_path, override, message):
+    with pytest.raises(ConfigError, match=message):
+        train(recipe(override), tmp_path)
+
+
+def test_the_rate_warms_up_holds_and_falls():
+    options = Options(steps=1000, warmup=10, decay_share=0.3, learning_rate=1.0)
+    assert training._rate(options, 0, 0, None) == pytest.approx(0.1)
+    assert training._rate(options, 9, 0, None) == training._rate(options, 700, 0, None) == 1.0
+    assert training._rate(options, 850, 0, None) == pytest.approx(0.5)
+    assert training._rate(options, 999, 0, None) == pytest.approx(0.01)
+    timed = Options(steps=1000, warmup=0, decay_minutes=10, learning_rate=1.0)
+    assert training._rate(timed, 0, 49, 60) == 1.0
+    assert training._rate(timed, 0, 55, 60) == pytest.approx(0.5)
+    assert training._rate(timed, 0, 61, 60) == pytest.approx(0.01)
