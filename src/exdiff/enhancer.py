@@ -141,6 +141,7 @@ class Enhancer:
             options = {key: value for key, value in options.items() if key in known}
         return Job(
             rate=check_rate(sample_rate),
+            hop=self._grid(sample_rate).hop,
             seed=call.get("seed", 0),
             steps=self.steps if steps is None else steps,
             strength=call.get("strength", 1.0),

@@ -51,9 +51,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Job:
-    """The choices of one call; `rate` is the signal's, in Hz."""
+    """The choices of one call; `rate` is the signal's, in Hz, `hop` from one window to the next, in its samples."""
 
     rate: int
+    hop: int
     seed: int
     steps: int
     strength: float

@@ -10,6 +10,7 @@ it for inference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -125,6 +126,12 @@ class ExDiff(nn.Module):
     def extractor_learns(self) -> bool:
         """Whether training reaches the extractor: alone, or jointly with the diffusion."""
         return self.joint or self.backbone is None
+
+    @property
+    def alignment(self) -> int:
+        """Samples between the frames of all transforms: windows that start at multiples of it see the same frames."""
+        hops = [getattr(t, "hop_length", 1) for t in (self.transform, getattr(self.extractor, "transform", None))]
+        return math.lcm(*hops)
 
     def condition(self, mixture: Tensor) -> Condition:
         """Extract: level-scaled mixture [B, C, T] -> everything the diffusion is guided by."""
