@@ -34,6 +34,7 @@ class FakeModel(nn.Module):
         self.extractor = nn.Identity() if extractor else None
         self.path = OUVEPath() if path else None
         self.transform = CompressedSTFT(126, 63, "sqrt_hann", exponent=1.0, factor=1.0)
+        self.alignment = self.transform.hop_length
 
     def condition(self, mixture):
         return FakeCondition(self.transform(mixture), 0.25 * mixture)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 
-from exdiff import training
 from exdiff.checkpoint import load_model
 from exdiff.config import Recipe
 from exdiff.errors import CheckpointError, ConfigError
-from exdiff.training import Options, train
+from exdiff.training import Options, loop, train
 
 QUICK = ("training.segment_seconds=0.1", "training.log_every=2", "training.warmup=1")
 
@@ -21,8 +21,13 @@ def recipe(*overrides: str) -> Recipe:
     return Recipe.load("debug", [*QUICK, *overrides])
 
 
-def lines(out) -> list[dict[str, float]]:
+def log_of(out) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def lines(out) -> list[dict[str, float]]:
+    """The lines about training; others tell where it began, or how validation went."""
+    return [line for line in log_of(out) if "loss" in line]
 
 
 def flat(value, prefix: str = "") -> dict[str, object]:
@@ -43,6 +48,9 @@ def test_the_debug_recipe_trains_as_it_is(tmp_path):
         for key in ("loss", "extractor", "diffusion", "learning_rate", "audio_per_second", "grad_norm", "minutes"):
             assert line[key] > 0, key
         assert 0 <= line["waiting"] <= 1
+    scores = log_of(tmp_path)[-1]["validation"]
+    assert scores["mixture_si_sdr"] < scores["mixture_si_sar"], "noise is what the mixtures suffer from"
+    assert scores["si_sdr"] != scores["mixture_si_sdr"], "the model did something"
     model, stored = load_model(tmp_path / "model")
     assert stored == plain
     for key, value in state.ema.module.state_dict().items():
@@ -64,7 +72,7 @@ def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, options):
     class PowerCut(Exception):
         pass
 
-    step, done = training._step, []
+    step, done = loop._step, []
 
     def three_steps(*arguments):
         if len(done) == 3:
@@ -72,10 +80,10 @@ def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, options):
         done.append(1)
         return step(*arguments)
 
-    monkeypatch.setattr(training, "_step", three_steps)
+    monkeypatch.setattr(loop, "_step", three_steps)
     with pytest.raises(PowerCut):
         train(recipe("training.steps=6", "training.save_minutes=0", *changes), tmp_path / "cut")
-    monkeypatch.setattr(training, "_step", step)
+    monkeypatch.setattr(loop, "_step", step)
     torch.manual_seed(99)  # nothing may hang on the global generator
     train(plan, tmp_path / "cut", resume=True)
 
@@ -179,11 +187,11 @@ def test_a_bad_recipe_is_a_config_error(tmp_path, override, message):
 
 def test_the_rate_warms_up_holds_and_falls():
     options = Options(steps=1000, warmup=10, decay_share=0.3, learning_rate=1.0)
-    assert training._rate(options, 0, 0, None) == pytest.approx(0.1)
-    assert training._rate(options, 9, 0, None) == training._rate(options, 700, 0, None) == 1.0
-    assert training._rate(options, 850, 0, None) == pytest.approx(0.5)
-    assert training._rate(options, 999, 0, None) == pytest.approx(0.01)
+    assert loop._rate(options, 0, 0, None) == pytest.approx(0.1)
+    assert loop._rate(options, 9, 0, None) == loop._rate(options, 700, 0, None) == 1.0
+    assert loop._rate(options, 850, 0, None) == pytest.approx(0.5)
+    assert loop._rate(options, 999, 0, None) == pytest.approx(0.01)
     timed = Options(steps=1000, warmup=0, decay_minutes=10, learning_rate=1.0)
-    assert training._rate(timed, 0, 49, 60) == 1.0
-    assert training._rate(timed, 0, 55, 60) == pytest.approx(0.5)
-    assert training._rate(timed, 0, 61, 60) == pytest.approx(0.01)
+    assert loop._rate(timed, 0, 49, 60) == 1.0
+    assert loop._rate(timed, 0, 55, 60) == pytest.approx(0.5)
+    assert loop._rate(timed, 0, 61, 60) == pytest.approx(0.01)

@@ -47,7 +47,7 @@ class Engine:
         self.model, self.device, self.dtype, self.batch = model, device, dtype, batch
 
     def process(self, windows: Iterator[np.ndarray], job: Job, run: Run) -> Iterator[np.ndarray]:
-        """Windows [C, n], `job.hop` apart, in; enhanced windows [C, n] out, or [2C, n] with the rest below for stems."""
+        """Windows [C, n], `job.hop` apart, in; enhanced ones out, or [2C, n] with the rest below for stems."""
         group: list[np.ndarray] = []
         first = 0
         for window in windows:

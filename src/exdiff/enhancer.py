@@ -18,7 +18,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from exdiff.arrays import Audio, Form, check_rate, to_float
-from exdiff.config import build
+from exdiff.config import Recipe, build
 from exdiff.engine import Engine
 from exdiff.errors import AudioError, ConfigError
 from exdiff.jobs import CallOptions, Job, Run, choose_device, resolve_sampler, sampler_keys
@@ -214,8 +214,17 @@ def load(
     from exdiff.checkpoint import load_model
 
     model, recipe = load_model(name)
+    return from_recipe(model, recipe, steps=steps, sampler=sampler, **options)
+
+
+def from_recipe(
+    model: Any, recipe: Recipe, *, steps: int | None = None, sampler: str | None = None, **options: Any
+) -> Enhancer:
+    """`load` for a model that is in memory already, as during training; it is put into evaluation mode."""
     own = dict(recipe.sampler)
-    kind, own_steps = own.pop("type", None), own.pop("steps", 1 if recipe.sampler else 0)
+    kind, own_steps = own.pop("type", None), own.pop("steps", 1)
+    if model.path is None or kind is None:
+        own_steps = 0  # nothing to sample with: the extractor's estimate
     if sampler is not None and sampler != kind:
         chosen = resolve_sampler(sampler)
         assert chosen is not None

@@ -125,8 +125,9 @@ class Mixer:
         while position < self.length:
             start = max(0, -position)
             begin = max(0, position)
-            samples = self.cache.read(clip, start, self.length - begin)
-            out[begin : begin + len(samples)] = samples * (_SPEECH_RMS / rms(samples))
+            whole = self.cache.read(clip)  # its level is that of all of it: a quiet tail stays quiet
+            samples = whole[start : start + self.length - begin] * (_SPEECH_RMS / rms(whole))
+            out[begin : begin + len(samples)] = samples
             position += int(self.cache.lengths[clip]) + int(rng.uniform(0.1, 0.6) * self.sample_rate)
             clip = int(rng.choice(others))
         return out
