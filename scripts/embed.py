@@ -1,0 +1,47 @@
+"""Put a trained model into the package: 16-bit weights, and the recipe without the paths of the machine it ran on.
+
+    python scripts/embed.py runs/speech/model speech
+
+The named recipe of the package must describe the same model; its data section replaces the run's, whose paths mean
+nothing elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from exdiff.checkpoint import load_model, save_model
+from exdiff.config import Recipe
+
+SECTIONS = ("sample_rate", "licence", "transform", "extractor", "fusion", "backbone", "path")
+WEIGHTS = Path(__file__).parents[1] / "src" / "exdiff" / "weights"
+
+
+def main() -> None:
+    """Read a run's model, check it against the recipe, write it into the source tree."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder `model` of a run")
+    parser.add_argument("name", help="name of the recipe, and of the model in the package")
+    options = parser.parse_args()
+    model, recipe = load_model(options.run)
+    plain = Recipe.load(options.name)
+    for section in SECTIONS:
+        if getattr(plain, section) != getattr(recipe, section):
+            raise SystemExit(f"{section} of the run differs from the recipe {options.name!r}")
+    training = {key: value for key, value in recipe.training.items() if key != "init"}
+    save_model(
+        model,
+        replace(recipe, name=options.name, data=plain.data, sampler=plain.sampler, training=training),
+        WEIGHTS / options.name,
+        torch.float16,
+    )
+    size = sum(p.stat().st_size for p in (WEIGHTS / options.name).iterdir())
+    print(f"{WEIGHTS / options.name}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
