@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from exdiff.machine import fast_layout
 
-SIZES = (256, 512, 1024)  # STFT windows in samples, hop a quarter
+SIZES = (256, 512, 1024)  # STFT windows in samples, hop one half
 
 
 class Discriminator(nn.Module):
@@ -32,7 +32,7 @@ class Discriminator(nn.Module):
     def forward(self, wave: Tensor) -> list[Tensor]:
         window = torch.hann_window(self.size, device=wave.device)
         spectrum = torch.stft(
-            wave.squeeze(1), self.size, self.size // 4, window=window, pad_mode="constant", return_complex=True
+            wave.squeeze(1), self.size, self.size // 2, window=window, pad_mode="constant", return_complex=True
         )
         size = (spectrum.real.square() + spectrum.imag.square() + 1e-6).sqrt()
         x = fast_layout(torch.stack([spectrum.real, spectrum.imag, size], 1) / size.sqrt()[:, None])
@@ -99,10 +99,14 @@ class Adversary(nn.Module):
 
 
 def balanced(main: Tensor, adversarial: Tensor, at: Tensor, ratio: float) -> Tensor:
-    """`adversarial` scaled so that its gradient at the output `at` has `ratio` times the norm of the main loss's.
+    """A loss whose gradient at the output `at` is that of `adversarial`, with `ratio` times the norm of `main`'s.
 
-    Esser et al. 2021, Eq. (7): no weight to tune, whatever the discriminators' scale.
+    Esser et al. 2021, Eq. (7): no weight to tune, whatever the discriminators' scale. Its value says nothing; being
+    linear in `at` it spares a second walk back through the discriminators.
     """
     (wanted,) = torch.autograd.grad(main, at, retain_graph=True)
     (got,) = torch.autograd.grad(adversarial, at, retain_graph=True)
-    return adversarial * (ratio * wanted.abs().square().sum().sqrt() / (got.abs().square().sum().sqrt() + 1e-8))
+    scale = ratio * wanted.abs().square().sum().sqrt() / (got.abs().square().sum().sqrt() + 1e-8)
+    slope = torch.view_as_real(scale * got) if got.is_complex() else scale * got
+    value = torch.view_as_real(at) if at.is_complex() else at
+    return (slope * (value - value.detach())).sum()
