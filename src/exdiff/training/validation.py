@@ -20,11 +20,13 @@ FAR = 2**40  # index of the first validation example
 
 
 def validate(state: State, recipe: Recipe, source: Any, options: Options) -> dict[str, float]:
-    """Mean SI-SDR, SI-SIR and SI-SAR in dB of the EMA model, and of the mixture, over the examples that hold speech."""
+    """Mean SI-SDR, SI-SIR, SI-SAR (dB) of the EMA model and of the mixture, over examples with speech and noise."""
     enhancer = from_recipe(state.ema.module, recipe)
     rows: dict[str, list[float]] = {}
     for index in range(FAR, FAR + options.validate_examples):
         clean, mixture = source[index]
+        if not clean.any() or np.array_equal(clean, mixture):
+            continue  # no speech, or nothing to remove: a ratio of the two would mean nothing
         for prefix, estimate in (("", enhancer(mixture, recipe.sample_rate)), ("mixture_", mixture)):
             scores = METRICS["si_sdr"](np.asarray(estimate), clean, mixture, recipe.sample_rate)
             for key, value in scores.items():
