@@ -20,7 +20,7 @@ def evaluate(
         list[Path] | None, typer.Option(metavar="DIR", help="Folder of another program's results; may be repeated.")
     ] = None,
     metrics: Annotated[str | None, typer.Option(metavar="A,B,C", help="si_sdr, pesq, estoi, dnsmos.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many files, spread evenly.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many files, chosen by a fixed seed.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that score.")] = 1,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as JSON too.")] = None,
 ) -> None:
