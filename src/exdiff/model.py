@@ -10,6 +10,7 @@ it for inference.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Condition:
         mixture: the mixture's spectrogram, complex [B, C, F, N].
         estimate: the extractor's waveform [B, C, T]; the mixture itself where there is no extractor.
         estimate_spectrum: its spectrogram, complex [B, C, F, N].
-        features: the fused latents, one map for each resolution of the backbone, or None.
+        features: the fused latents, one for each resolution of the backbone, or None; see `Fusion`.
     """
 
     y: Tensor
@@ -156,7 +157,11 @@ class ExDiff(nn.Module):
         inputs = [x_t, condition.mixture]
         if self.extractor is not None:
             inputs.append(condition.estimate_spectrum)
-        out = self.backbone(torch.cat([part for s in inputs for part in (s.real, s.imag)], 1), t, condition.features)
+        stacked = torch.cat([part for s in inputs for part in (s.real, s.imag)], 1)
+        if self.fusion is None or self.fusion.adds:  # what every backbone does by itself
+            out = self.backbone(stacked, t, condition.features)
+        else:
+            out = self.backbone(stacked, t, condition.features, functools.partial(self.fusion.combine, time=t))
         re, im = out.float().chunk(2, 1)
         output = torch.complex(re, im)
         if self.residual:

@@ -39,9 +39,11 @@ def info(name: Annotated[str, typer.Argument(help="An embedded model's name, or 
         model, recipe = load_model(name)
         cost = gmac_per_second(model)
         sampler = {**recipe.sampler} if model.backbone is not None else {"type": "none", "steps": 0}
+        once, each = cost["fusion_once"], cost["fusion_each"]
+        fusing = f", {once:.3f} GMAC per second of audio once, {each:.3f} each evaluation" if once or each else ""
         parts = {
             "extractor": recipe.extractor.get("type", "none"),
-            "fusion": recipe.fusion.get("type", "none"),
+            "fusion": recipe.fusion.get("type", "none") + fusing,
             "backbone": recipe.backbone.get("type", "none"),
             "path": recipe.path.get("type", "none"),
         }
