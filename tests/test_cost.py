@@ -33,8 +33,7 @@ def test_layers_count_as_their_products(layer, shape, expected):
 @pytest.mark.parametrize("name", FUSIONS)
 def test_the_fusions_share_is_told(name):
     cost, plain = (
-        gmac_per_second(build_model(Recipe.load("debug", [f"fusion={{type: {kind}}}"])), 0.5)
-        for kind in (name, "none")
+        gmac_per_second(build_model(Recipe.load("debug", [f"fusion={{type: {kind}}}"])), 0.5) for kind in (name, "none")
     )
     assert (cost["fusion_once"] > 0) is (name != "none")
     assert (cost["fusion_each"] > 0) is (name in ("gated", "cross_attention"))

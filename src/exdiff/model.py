@@ -122,6 +122,7 @@ class ExDiff(nn.Module):
             raise ValueError("a backbone needs a path")
         if backbone is None and extractor is None:
             raise ValueError("a model needs an extractor, a backbone, or both")
+        self.train()
 
     @property
     def extractor_learns(self) -> bool:
@@ -131,8 +132,14 @@ class ExDiff(nn.Module):
     @property
     def alignment(self) -> int:
         """Samples between the frames of all transforms: windows that start at multiples of it see the same frames."""
-        hops = [getattr(t, "hop_length", 1) for t in (self.transform, getattr(self.extractor, "transform", None))]
-        return math.lcm(*hops)
+        return math.lcm(self.transform.hop_length, self.extractor.alignment if self.extractor is not None else 1)
+
+    def train(self, mode: bool = True) -> ExDiff:
+        """As every module's; but a frozen extractor never goes into training mode, where dropout and norms change."""
+        super().train(mode)
+        if self.extractor is not None and not self.extractor_learns:
+            self.extractor.eval()
+        return self
 
     def condition(self, mixture: Tensor) -> Condition:
         """Extract: level-scaled mixture [B, C, T] -> everything the diffusion is guided by."""

@@ -26,9 +26,7 @@ class ConcatFusion(Fusion):
 
     def __init__(self, latent_channels: Sequence[int], feature_channels: Sequence[int]) -> None:
         super().__init__(latent_channels, feature_channels)
-        self.project = nn.ModuleList(
-            [zero_(nn.Conv2d(d, self.feature_channels[0], 1)) for d in self.latent_channels]
-        )
+        self.project = nn.ModuleList([zero_(nn.Conv2d(d, self.feature_channels[0], 1)) for d in self.latent_channels])
 
     def forward(self, latents: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
         # 1x1 convolutions commute with regridding: each works on its latent's own grid, usually the smaller one.
