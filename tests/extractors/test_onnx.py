@@ -14,6 +14,7 @@ from exdiff.checkpoint import build_model, load_model, save_model
 from exdiff.config import Recipe, build
 from exdiff.errors import ConfigError
 from exdiff.extractors import EXTRACTORS, OnnxExtractor
+from exdiff.extractors.frontends import DeepFilterFrontend
 
 WEIGHT = np.random.default_rng(0).normal(size=(3, 1, 8)).astype(np.float32)
 
@@ -101,8 +102,47 @@ def test_a_streaming_model_steps_through_time(frames):
     wave = noise(2, 1, 100)
     extraction = extractor(wave)
     torch.testing.assert_close(extraction.estimate, 3 * wave, rtol=1e-4, atol=1e-4)
-    spectrum = torch.stack([extractor.frontend.features(row) for row in wave[:, 0]])
+    spectrum = torch.stack([extractor.frontend.features(row)[0] for row in wave[:, 0]])
     torch.testing.assert_close(extraction.latents[0], spectrum.cumsum(-1), rtol=1e-4, atol=1e-4)
+
+
+def test_several_inputs_and_latents_that_come_late(tmp_path):
+    """As DeepFilterNet's encoder: energies and lowest bins in; a map two frames late out."""
+    nodes = [
+        helper.make_node("Slice", ["erb", "start", "end", "axis"], ["front"]),
+        helper.make_node("Pad", ["front", "pads"], ["late"]),
+        helper.make_node("Mul", ["spec", "two"], ["double"]),
+    ]
+    constants = {
+        "start": np.array([0]), "end": np.array([-2]), "axis": np.array([2]), "two": np.float32(2),
+        "pads": np.array([0, 0, 2, 0, 0, 0, 0, 0]),
+    }  # fmt: skip
+    file = write(
+        tmp_path / "encoder.onnx", nodes, {"erb": [1, 1, "S", 32], "spec": [1, 2, "S", 96]},
+        {"late": [1, 1, "S", 32], "double": [1, 2, "S", 96]}, **constants,
+    )  # fmt: skip
+    extractor = make(
+        file, latents={"late": "bdnf", "double": "bdnf"}, input={"erb": "bbnf", "spec": "brnf"},
+        frontend={"type": "deepfilter"}, delay=960, sample_rate=48000,
+    )  # fmt: skip
+    wave = 0.1 * noise(1, 1, 9600)
+    late, double = extractor(wave).latents
+    energies, spectrum = extractor.frontend.features(wave[0, 0])
+    torch.testing.assert_close(late[0, 0, :, :18], energies[:, :18])
+    assert double.shape == (1, 2, 96, 21)
+    torch.testing.assert_close(double[0, :, :, :16], 2 * spectrum[:, :, 2:18])
+
+
+def test_deepfilter_features_are_relative_to_their_running_means():
+    frontend, wave = DeepFilterFrontend(), noise(48000 * 6)
+    for gain in (1e-2, 1.0):
+        energies, spectrum = frontend.features(gain * wave)
+        assert (energies.shape, spectrum.shape) == ((32, 601), (2, 96, 601))
+        assert energies[:, -100:].mean().abs() < 0.02  # 0.8 dB of 40: the level itself is forgotten
+        # |x|^2 / mean |x| of complex noise with deviation d is 2 d / sqrt(pi).
+        deviation = gain * frontend._window.square().sum().sqrt() / 960
+        power = spectrum.square().sum(0)[4:, -100:].mean()
+        torch.testing.assert_close(power, 2 * deviation / torch.pi**0.5, rtol=0.05, atol=0)
 
 
 def test_steps_of_samples_need_not_fit_the_length(waves):
@@ -144,8 +184,8 @@ def test_the_file_is_left_as_it_is(waves, tmp_path):
         ({"input": {"wav": "bbn"}}, "no input 'wav'; it has wave"),
         ({"input": {"wave": "bn"}}, "does not run"),
         ({"input": {"wave": "bfn"}}, "axes must be an order of n"),
-        ({"input": {"wave": "bbn", "other": "n"}}, "table of one name"),
-        ({"latents": {"hidden": "bdfn"}}, "does not fit the axes"),
+        ({"input": {"wave": "bbn", "other": "n"}}, "table of 1 names"),
+        ({"latents": {"hidden": "bdfn"}}, "the axes do not fit the ONNX model"),
         ({"output": {"late": "bn"}}, "does not fit the axes 'bn'"),
         ({"frontend": {"type": "spectrm"}}, r"unknown type 'spectrm'; did you mean 'spectrum'\?"),
         ({"states": {"memory": "active"}}, "no input 'memory'"),

@@ -117,7 +117,10 @@ def _make(factory: str, options: dict[str, Any]) -> nn.Module:
     if not (module and colon and name):
         raise ValueError(f"factory must look like package.module:callable, got {factory!r}")
     try:
-        made = functools.reduce(getattr, name.split("."), importlib.import_module(module))(**options)
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+        made = found(**options)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"factory {factory!r} cannot be imported ({error}); is its package installed?") from error
     if not isinstance(made, nn.Module):

@@ -24,12 +24,14 @@ class OnnxExtractor(BridgedExtractor):
     Args:
         file: the ONNX file; environment variables and ~ are expanded. Checkpoints name it and do not contain it.
         latents: names of tensors inside of the graph, finest first, or a table of names and axes, see `named_axes`.
-        input, output: tables of one name and its axes. Letters: b an axis of one, n time, and those of the frontend
-            (r real and imaginary part, f frequency). No output: the mixture stands for the estimate.
-        frontend: what the model is fed with: `{type: wave}` or `{type: spectrum, n_fft: ..., hop_length: ...}`.
+        input, output: tables of names and axes; one input for each tensor of the frontend. Letters: b an axis of one, n
+            time, and those of the frontend (r real and imaginary part, f frequency). No output: the mixture stands for
+            the estimate.
+        frontend: what the model is fed with: `{type: wave}`, `{type: spectrum, n_fft: ..., hop_length: ...}` or
+            `{type: deepfilter}`.
         states: of a recurrent streaming model: input -> output that holds its next value.
         step: entries of the time axis that the model takes at once; None is all of them.
-        delay: samples at `rate` by which its output is late.
+        delay: samples at `rate` by which its output and its latents are late.
         sample_rate: Hz, of the model.
         rate: Hz, of the ONNX model; None is the model's.
         linear: see `BridgedExtractor`.
@@ -58,13 +60,14 @@ class OnnxExtractor(BridgedExtractor):
             raise ValueError(f"frontend: {error}") from error
         super().__init__(sample_rate, rate or sample_rate, front.hop, linear)
         self.frontend, self.step, self.delay = front, step, delay
-        self.input = _single("input", input, self.frontend.axes)
-        self.output = _single("output", output, self.frontend.axes) if output else None
+        self.inputs = _checked("input", input, self.frontend.axes)
+        self.output = _checked("output", output, self.frontend.axes[:1])[0] if output else None
         self.axes = named_axes(latents)
         self.graph = Graph(expose(file, [*self.axes, *(output or {})]), states or {})
         known = [i.name for i in self.graph.session.get_inputs()]
-        if self.input[0] not in known:
-            raise ValueError(f"the ONNX model has no input {self.input[0]!r}; it has {', '.join(known)}")
+        for name, _ in self.inputs:
+            if name not in known:
+                raise ValueError(f"the ONNX model has no input {name!r}; it has {', '.join(known)}")
         self.latent_channels = self._probe()
 
     def hear(self, wave: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -75,20 +78,23 @@ class OnnxExtractor(BridgedExtractor):
 
     def _item(self, wave: Tensor) -> tuple[Tensor, list[Tensor]]:
         late = functional.pad(wave, (0, self.delay))
-        name, axes = self.input
         features = self.frontend.features(late)
-        time = features.shape[-1]
-        features = functional.pad(features, (0, -time % (self.step or 1)))
-        value = _arranged(features, self.frontend.axes, axes).numpy()
+        time = features[0].shape[-1]
+        feeds = {}
+        for (name, axes), have, feature in zip(self.inputs, self.frontend.axes, features, strict=True):
+            padded = functional.pad(feature, (0, -time % (self.step or 1)))
+            feeds[name] = (_arranged(padded, have, axes).numpy(), axes.index("n"))
         wanted = {key: letters.index("n") if letters else -1 for key, letters in self._wanted().items()}
-        found = self.graph.run(name, value, axes.index("n"), self.step, wanted)
+        found = self.graph.run(feeds, self.step, wanted)
         tensors = {key: torch.from_numpy(np.asarray(array, np.float32)) for key, array in found.items()}
         maps = [to_map(key, tensors[key], letters) for key, letters in self.axes.items()]
+        maps = [m[..., min(m.shape[-1] - 1, round(self.delay * m.shape[-1] / len(late))) :] for m in maps]
         if self.output is None:
             return wave, maps
         name, axes = self.output
-        estimate = self.frontend.waveform(_restored(tensors[name], axes, self.frontend.axes)[..., :time], late)
-        return functional.pad(estimate[self.delay :], (0, len(wave) - len(estimate[self.delay :]))), maps
+        estimate = self.frontend.waveform(_restored(tensors[name], axes, self.frontend.axes[0])[..., :time], late)
+        estimate = estimate[self.delay :]
+        return functional.pad(estimate, (0, len(wave) - len(estimate))), maps
 
     def _wanted(self) -> dict[str, str]:
         return {**self.axes, **(dict([self.output]) if self.output else {})}
@@ -106,15 +112,15 @@ class OnnxExtractor(BridgedExtractor):
         return tuple(m.shape[1] for m in maps)
 
 
-def _single(what: str, table: Mapping[str, str], letters: str) -> tuple[str, str]:
-    if not isinstance(table, Mapping) or len(table) != 1:
-        raise ValueError(f"{what} must be a table of one name and its axes, got {table!r}")
-    ((name, axes),) = table.items()
-    if sorted(axes.replace("b", "")) != sorted(letters):
-        raise ValueError(
-            f"{what} {name}: axes must be an order of {', '.join(letters)} and any number of b, got {axes!r}"
-        )
-    return name, axes
+def _checked(what: str, table: Mapping[str, str], allowed: Sequence[str]) -> list[tuple[str, str]]:
+    if not isinstance(table, Mapping) or len(table) != len(allowed):
+        raise ValueError(f"{what} must be a table of {len(allowed)} names and their axes, got {table!r}")
+    for (name, axes), letters in zip(table.items(), allowed, strict=True):
+        if sorted(axes.replace("b", "")) != sorted(letters):
+            raise ValueError(
+                f"{what} {name}: axes must be an order of {', '.join(letters)} and any number of b, got {axes!r}"
+            )
+    return list(table.items())
 
 
 def _arranged(x: Tensor, have: str, want: str) -> Tensor:

@@ -15,7 +15,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def expose(file: str, names: Sequence[str]) -> bytes:
-    """The model in `file` with the tensors `names` among its outputs. It is read, never run, and the file stays as it is.
+    """The model in `file` with the tensors `names` among its outputs; the file itself stays as it is.
 
     Raises:
         ValueError: the `onnx` package is missing, the file cannot be read, or no node gives such a tensor.
@@ -81,15 +81,23 @@ class Graph:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_session": None}  # a session cannot be copied, its model can
 
-    def run(self, name: str, value: np.ndarray, axis: int, step: int | None, outputs: Mapping[str, int]) -> Arrays:
-        """Feed `value` whole, or `step` entries of `axis` at a time; outputs are joined along the axis that each names."""
+    def run(self, inputs: Mapping[str, tuple[np.ndarray, int]], step: int | None, outputs: Mapping[str, int]) -> Arrays:
+        """Feed arrays, each with the number of its time axis, whole or `step` entries of that axis at a time.
+
+        `outputs` names what is wanted and the axis along which the steps are joined.
+        """
         wanted = [*outputs, *self._states.values()]
         states, parts = dict(self._zeros), []
-        size = value.shape[axis]
+        size = next(value.shape[axis] for value, axis in inputs.values())
         for start in range(0, size, step or size):
-            piece = np.take(value, range(start, start + (step or size)), axis, mode="clip") if step else value
-            found = self.session.run(wanted, {name: np.ascontiguousarray(piece), **states})
+            stop = start + (step or size)
+            feeds = {
+                name: np.ascontiguousarray(value[(slice(None),) * axis + (slice(start, stop),)])
+                for name, (value, axis) in inputs.items()
+            }
+            found = self.session.run(wanted, {**feeds, **states})
             parts.append(found[: len(outputs)])
             states = dict(zip(states, found[len(outputs) :], strict=True))
-        joined = zip(outputs.items(), zip(*parts, strict=True), strict=True)
-        return {key: np.concatenate(pieces, time) if len(pieces) > 1 else pieces[0] for (key, time), pieces in joined}
+        return {
+            name: np.concatenate([part[i] for part in parts], axis) for i, (name, axis) in enumerate(outputs.items())
+        }

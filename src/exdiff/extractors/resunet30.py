@@ -1,8 +1,8 @@
 """ResUNet30, the extractor of the paper's vocal experiments: universal source separation (Kong et al. 2023).
 
-A residual U-Net over the magnitude spectrogram predicts a magnitude mask and a rotation of the phase. A query vector may
-say what to extract: it adds a bias behind every norm (FiLM). Names and widths follow the published network; in our
-order of axes, [B, C, F, N].
+A residual U-Net over the magnitude spectrogram predicts a magnitude mask and a rotation of the phase. A query vector
+may say what to extract: it adds a bias behind every norm (FiLM). Layers and widths are the published ones; the names
+and the order of axes, [B, C, F, N], are ours.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def nearest_in_depth(latents: int, levels: int) -> list[int]:
 
 
 def zero_(layer: nn.Conv2d) -> nn.Conv2d:
-    """The same layer with weights of zero: what lies behind it begins without effect, and learns from the first step."""
+    """The same layer with weights of zero: it begins without effect, and learns from the first step."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
