@@ -18,6 +18,7 @@ GROUPS = {
     "dependencies": "always",
     "scores": "extra scores",
     "eval": "extra eval",
+    "export": "extra export",
     "docs": "extra docs",
     "dev": "extra dev",
 }

@@ -74,14 +74,26 @@ def load_recipe(source: str | Path) -> Recipe:
     return _read_recipe(locate(source) / RECIPE)
 
 
-def load_model(source: str | Path) -> tuple[ExDiff, Recipe]:
+def load_model(source: str | Path, *, trust_code: bool = False) -> tuple[ExDiff, Recipe]:
     """An embedded model by name, or a checkpoint folder, ready for inference.
 
+    Args:
+        source: a name or a folder.
+        trust_code: build parts that run code which the checkpoint names (`Extractor.runs_code`). A checkpoint may come
+            from anywhere, so that this is never done unasked.
+
     Raises:
-        CheckpointError: unknown name, missing or damaged file, or weights that do not fit the recipe.
+        CheckpointError: unknown name, missing or damaged file, weights that do not fit the recipe, or code to run that
+            is not trusted.
     """
     folder = locate(source)
     recipe = load_recipe(folder)
+    extractor = EXTRACTORS.get(recipe.extractor.get("type", ""))
+    if extractor is not None and extractor.runs_code and not trust_code:
+        raise CheckpointError(
+            f"{folder / RECIPE} asks to import and run {recipe.extractor.get('factory')!r}; if you know and trust that "
+            "code, load it with trust_code=True (--trust-code)"
+        )
     try:
         model = build_model(recipe)
     except ConfigError as error:

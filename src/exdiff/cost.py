@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,33 +21,43 @@ def parameters(module: nn.Module | None) -> int:
 
 
 def gmac_per_second(model: ExDiff, seconds: float = 4.0) -> dict[str, float]:
-    """GMAC per second of mono audio: `extraction` (once) and `evaluation` (for each step of the sampler).
+    """GMAC per second of mono audio: `extraction` (once) and `evaluation` (for each evaluation of the score network).
 
-    Counts convolutions, linear layers and recurrent layers; norms, activations and transforms are left out.
+    `fusion_once` and `fusion_each` are the fusion's share of these two. Counts convolutions, linear and recurrent
+    layers, and modules that count for themselves; norms, activations and transforms are left out.
     """
     mixture = 0.1 * torch.randn(1, 1, round(seconds * model.sample_rate))
     with torch.no_grad():
-        with Counter(model) as once:
+        with Counter(model) as once, Counter(model.fusion) as fusion_once:
             condition = model.condition(mixture)
-        evaluation = 0.0
-        if model.backbone is not None:
-            with Counter(model) as each:
+        with Counter(model) as each, Counter(model.fusion) as fusion_each:
+            if model.backbone is not None:
                 model.predict(condition.y, torch.ones(1), condition)
-            evaluation = each.macs
-    return {"extraction": once.macs / seconds / 1e9, "evaluation": evaluation / seconds / 1e9}
+    counters = {"extraction": once, "evaluation": each, "fusion_once": fusion_once, "fusion_each": fusion_each}
+    return {name: counter.macs / seconds / 1e9 for name, counter in counters.items()}
 
 
 class Counter:
-    """Counts multiply-accumulates of everything below `module` while it is entered."""
+    """Counts multiply-accumulates of everything below `module` while it is entered.
 
-    def __init__(self, module: nn.Module) -> None:
+    A module that multiplies without such layers, as attention does, has a method `macs(*inputs)` of its own.
+
+    Example:
+        >>> layer = nn.Conv1d(4, 8, 3)
+        >>> with Counter(layer) as counter:
+        ...     _ = layer(torch.zeros(1, 4, 12))
+        >>> counter.macs == 10 * 8 * 4 * 3
+        True
+    """
+
+    def __init__(self, module: nn.Module | None) -> None:
         self.macs = 0.0
         self._module = module
         self._handles: list[Any] = []
 
     def __enter__(self) -> Counter:
-        for layer in self._module.modules():
-            if isinstance(layer, (nn.Conv2d, nn.Linear, nn.LSTM)):
+        for layer in self._module.modules() if self._module is not None else ():
+            if isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase)) or hasattr(layer, "macs"):
                 self._handles.append(layer.register_forward_hook(self._count))
         return self
 
@@ -56,12 +66,14 @@ class Counter:
             handle.remove()
 
     def _count(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-        if isinstance(layer, nn.LSTM):
-            batch, steps, _ = inputs[0].shape  # batch first, as everywhere in this package
+        if hasattr(layer, "macs"):
+            self.macs += cast("Any", layer).macs(*inputs)
+        elif isinstance(layer, nn.RNNBase):
             matrices = sum(p.numel() for name, p in layer.named_parameters() if name.startswith("weight"))
-            self.macs += batch * steps * matrices
+            self.macs += inputs[0].numel() / inputs[0].shape[-1] * matrices
         else:
             weight = layer.weight
             assert isinstance(weight, Tensor)
-            # Each output value costs one row of the weight matrix.
-            self.macs += output.numel() * weight[0].numel()
+            # Each output value costs one row of the weight matrix; in a transposed convolution each input value does.
+            transposed = isinstance(layer, nn.modules.conv._ConvTransposeNd)
+            self.macs += (inputs[0] if transposed else output).numel() * weight[0].numel()

@@ -197,6 +197,7 @@ def load(
     *,
     steps: int | None = None,
     sampler: str | None = None,
+    trust_code: bool = False,
     **options: Any,
 ) -> Enhancer:
     """An enhancer from an embedded model's name or a checkpoint's path, set up as its recipe says.
@@ -205,6 +206,7 @@ def load(
         name: see `exdiff.checkpoint.load_model`.
         steps: instead of the recipe's.
         sampler: by name, instead of the recipe's.
+        trust_code: run code that the checkpoint names, see `exdiff.checkpoint.load_model`.
         options: further arguments of `Enhancer` (device, precision, segment_seconds, batch_windows, ...).
 
     Raises:
@@ -213,7 +215,7 @@ def load(
     """
     from exdiff.checkpoint import load_model
 
-    model, recipe = load_model(name)
+    model, recipe = load_model(name, trust_code=trust_code)
     return from_recipe(model, recipe, steps=steps, sampler=sampler, **options)
 
 

@@ -8,12 +8,15 @@ channels of one position, so that nothing depends on the length of the window.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+# How a condition map enters a network's own map: (level, x, condition) -> x; addition where there is none.
+Inject = Callable[[int, Tensor, Tensor], Tensor]
 
 
 def fold(x: Tensor, factor: int) -> Tensor:
@@ -35,6 +38,13 @@ def frequency_code(bands: int, like: Tensor) -> Tensor:
     position = (torch.arange(bands, device=like.device, dtype=torch.float32) + 0.5) / bands
     order = torch.arange(1, 7, device=like.device)[:, None]
     return torch.cos(math.pi * order * position).to(like.dtype)[None, :, :, None]
+
+
+def time_code(time: Tensor, channels: int) -> Tensor:
+    """[B] -> [B, channels]: sines and cosines of log-spaced frequencies of t in [0, 1]; `channels` is even."""
+    frequency = torch.exp(torch.linspace(math.log(1.0), math.log(100.0), channels // 2, device=time.device))
+    angle = time.float()[:, None] * frequency
+    return torch.cat([angle.sin(), angle.cos()], 1)
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -121,18 +131,22 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList([level(c) for c in channels])
 
     def forward(
-        self, x: Tensor, embedding: Tensor | None = None, condition: Sequence[Tensor] | None = None
+        self,
+        x: Tensor,
+        embedding: Tensor | None = None,
+        condition: Sequence[Tensor] | None = None,
+        inject: Inject | None = None,
     ) -> list[Tensor]:
         """[B, channels[0], F, N] with F a multiple of `stride` -> the decoder's maps, finest first.
 
-        `condition`, one map a level, is added where the encoder's level begins.
+        `condition`, one map a level, enters where the encoder's level begins: through `inject`, or by addition.
         """
         skips = []
         for i, blocks in enumerate(self.encoder):
             if i > 0:
                 x = self.down[i - 1](x)
             if condition is not None:
-                x = x + condition[i]
+                x = x + condition[i] if inject is None else inject(i, x, condition[i])
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, embedding)
             skips.append(x)

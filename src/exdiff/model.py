@@ -10,6 +10,7 @@ it for inference.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Condition:
         mixture: the mixture's spectrogram, complex [B, C, F, N].
         estimate: the extractor's waveform [B, C, T]; the mixture itself where there is no extractor.
         estimate_spectrum: its spectrogram, complex [B, C, F, N].
-        features: the fused latents, one map for each resolution of the backbone, or None.
+        features: the fused latents, one for each resolution of the backbone, or None; see `Fusion`.
     """
 
     y: Tensor
@@ -121,6 +122,7 @@ class ExDiff(nn.Module):
             raise ValueError("a backbone needs a path")
         if backbone is None and extractor is None:
             raise ValueError("a model needs an extractor, a backbone, or both")
+        self.train()
 
     @property
     def extractor_learns(self) -> bool:
@@ -130,8 +132,14 @@ class ExDiff(nn.Module):
     @property
     def alignment(self) -> int:
         """Samples between the frames of all transforms: windows that start at multiples of it see the same frames."""
-        hops = [getattr(t, "hop_length", 1) for t in (self.transform, getattr(self.extractor, "transform", None))]
-        return math.lcm(*hops)
+        return math.lcm(self.transform.hop_length, self.extractor.alignment if self.extractor is not None else 1)
+
+    def train(self, mode: bool = True) -> ExDiff:
+        """As every module's; but a frozen extractor never goes into training mode, where dropout and norms change."""
+        super().train(mode)
+        if self.extractor is not None and not self.extractor_learns:
+            self.extractor.eval()
+        return self
 
     def condition(self, mixture: Tensor) -> Condition:
         """Extract: level-scaled mixture [B, C, T] -> everything the diffusion is guided by."""
@@ -156,7 +164,11 @@ class ExDiff(nn.Module):
         inputs = [x_t, condition.mixture]
         if self.extractor is not None:
             inputs.append(condition.estimate_spectrum)
-        out = self.backbone(torch.cat([part for s in inputs for part in (s.real, s.imag)], 1), t, condition.features)
+        stacked = torch.cat([part for s in inputs for part in (s.real, s.imag)], 1)
+        if self.fusion is None or self.fusion.adds:  # what every backbone does by itself
+            out = self.backbone(stacked, t, condition.features)
+        else:
+            out = self.backbone(stacked, t, condition.features, functools.partial(self.fusion.combine, time=t))
         re, im = out.float().chunk(2, 1)
         output = torch.complex(re, im)
         if self.residual:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 
@@ -28,12 +30,23 @@ def trained(name: str):
     return fusion
 
 
+def merged(fusion, given, sizes, time=0.5) -> list[torch.Tensor]:
+    """What becomes of a map of noise at each level when the fusion's features have entered it."""
+    features = fusion(given, sizes)
+    batch = given[0].shape[0]
+    # The same noise for every item, so that one item is comparable with a batch.
+    maps = [noise(1, c, *s, seed=9).repeat(batch, 1, 1, 1) for c, s in zip(FEATURES, sizes, strict=True)]
+    times = torch.full((batch,), time)
+    return [fusion.combine(j, x, f, times) for j, (x, f) in enumerate(zip(maps, features))]  # noqa: B905
+
+
 @pytest.mark.parametrize("name", FUSIONS)
 @pytest.mark.parametrize("grids", [((16, 9), (8, 9), (4, 9)), ((1, 1), (1, 1), (1, 1)), ((7, 33), (64, 5), (3, 1))])
 @pytest.mark.parametrize("sizes", [[(16, 9), (8, 9)], [(31, 1), (5, 17)]])
 def test_any_latent_grid_aligns(name, grids, sizes):
-    maps = trained(name)(latents(2, *grids), sizes)
+    maps = merged(trained(name), latents(2, *grids), sizes)
     assert not maps or [tuple(m.shape) for m in maps] == [(2, c, *s) for c, s in zip(FEATURES, sizes, strict=True)]
+    assert bool(maps) is (name != "none")
     assert all(m.isfinite().all() for m in maps)
 
 
@@ -56,16 +69,23 @@ def test_fresh_it_leaves_the_backbone_as_it_is(name):
     grids = latents(1, (16, 9), (8, 9), (4, 9))
     sizes = backbone.feature_sizes(33, 5)
     plain = backbone(x, time)
-    torch.testing.assert_close(backbone(x, time, FUSIONS[name](LATENTS, FEATURES)(grids, sizes)), plain)
+
+    def through(fusion):
+        return backbone(x, time, fusion(grids, sizes), functools.partial(fusion.combine, time=time))
+
+    torch.testing.assert_close(through(FUSIONS[name](LATENTS, FEATURES)), plain)
+    fusion = trained(name)
     if name != "none":
-        assert not torch.allclose(backbone(x, time, trained(name)(grids, sizes)), plain, atol=1e-3)
+        assert not torch.allclose(through(fusion), plain, atol=1e-3)
+    if fusion.adds:  # then the backbone does it by itself
+        torch.testing.assert_close(backbone(x, time, fusion(grids, sizes)), through(fusion))
 
 
 @pytest.mark.parametrize("name", FUSIONS)
 def test_a_fresh_fusion_can_learn(name):
     fusion = FUSIONS[name](LATENTS, FEATURES)
     parameters = dict(fusion.named_parameters())
-    maps = fusion(latents(1, (16, 9), (8, 9), (4, 9)), [(16, 9), (8, 9)])
+    maps = merged(fusion, latents(1, (16, 9), (8, 9), (4, 9)), [(16, 9), (8, 9)])
     assert bool(parameters) is (name != "none")
     if not parameters:
         return
@@ -73,7 +93,7 @@ def test_a_fresh_fusion_can_learn(name):
     # Zero-initialised outputs block what lies before them, never everything.
     assert any(p.grad is not None and p.grad.any() for p in parameters.values())
     fusion = trained(name)
-    maps = fusion(latents(1, (16, 9), (8, 9), (4, 9)), [(16, 9), (8, 9)])
+    maps = merged(fusion, latents(1, (16, 9), (8, 9), (4, 9)), [(16, 9), (8, 9)])
     torch.stack([(m * noise(*m.shape)).sum() for m in maps]).sum().backward()
     for key, parameter in fusion.named_parameters():
         assert parameter.grad is not None, key
@@ -82,12 +102,12 @@ def test_a_fresh_fusion_can_learn(name):
 
 @pytest.mark.parametrize("name", FUSIONS)
 def test_the_batch_does_not_matter(name):
-    fusion, maps, sizes = trained(name), latents(3, (16, 9), (8, 9), (4, 9)), [(20, 7), (5, 4)]
-    whole = fusion(maps, sizes)
+    fusion, given, sizes = trained(name), latents(3, (16, 9), (8, 9), (4, 9)), [(20, 7), (5, 4)]
+    whole = merged(fusion, given, sizes)
     for i in range(3):
-        alone = fusion([m[i : i + 1] for m in maps], sizes)
+        alone = merged(fusion, [m[i : i + 1] for m in given], sizes)
         for a, b in zip(alone, whole, strict=True):
-            torch.testing.assert_close(a, b[i : i + 1])
+            torch.testing.assert_close(a, b[i : i + 1], rtol=1e-4, atol=1e-4)
 
 
 def test_regrid_means_where_it_gets_coarser_and_keeps_constants():

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from exdiff.layers import Inject
+
 
 class Backbone(nn.Module):
     """Base of the score networks.
@@ -19,6 +21,16 @@ class Backbone(nn.Module):
         """(F_j, N_j) of each resolution for an input of `bins` x `frames`."""
         raise NotImplementedError("a backbone defines feature_sizes()")
 
-    def forward(self, x: Tensor, time: Tensor, condition: Sequence[Tensor] | None = None) -> Tensor:
-        """X [B, C_in, F, N], time [B], condition maps -> [B, C_out, F, N]."""
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        condition: Sequence[Tensor] | None = None,
+        inject: Inject | None = None,
+    ) -> Tensor:
+        """X [B, C_in, F, N], time [B], one condition for each resolution -> [B, C_out, F, N].
+
+        Condition j enters the network's own map of resolution j through `inject(j, map, condition)`; without it, it is
+        a map that is added. Where that happens is the backbone's choice, once for each resolution.
+        """
         raise NotImplementedError("a backbone defines forward()")

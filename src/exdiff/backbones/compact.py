@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from exdiff.backbones.base import Backbone
-from exdiff.layers import UNet, fold, frequency_code, unfold
+from exdiff.layers import Inject, UNet, fold, frequency_code, time_code, unfold
 from exdiff.machine import fast_layout
 
 
@@ -63,20 +62,19 @@ class CompactBackbone(Backbone):
         bands = self._padded(bins) // self.folding
         return [(bands // 2**i, frames) for i in range(len(self.feature_channels))]
 
-    def forward(self, x: Tensor, time: Tensor, condition: Sequence[Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        condition: Sequence[Tensor] | None = None,
+        inject: Inject | None = None,
+    ) -> Tensor:
         bins = x.shape[2]
         x = fold(functional.pad(x, (0, 0, 0, self._padded(bins) - bins)), self.folding)
         code = frequency_code(x.shape[2], x).expand(x.shape[0], -1, -1, x.shape[3])
         x = self.inlet(fast_layout(torch.cat([x, code], 1)))
-        maps = self.body(x, self.embed(self._time_code(time)), condition or None)
+        maps = self.body(x, self.embed(time_code(time, self.embedding)), condition or None, inject)
         return unfold(self.outlet(maps[0]), self.folding)[:, :, :bins]
 
     def _padded(self, bins: int) -> int:
         return bins + -bins % (self.folding * self.body.stride)
-
-    def _time_code(self, time: Tensor) -> Tensor:
-        """Sines and cosines of log-spaced frequencies of t in [0, 1]."""
-        half = self.embedding // 2
-        frequency = torch.exp(torch.linspace(math.log(1.0), math.log(100.0), half, device=time.device))
-        angle = time.float()[:, None] * frequency
-        return torch.cat([angle.sin(), angle.cos()], 1)

@@ -50,6 +50,9 @@ def enhance(
     threads: Annotated[int | None, typer.Option(min=1, help="Of the processor; all by default.")] = None,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results alone that exist.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run code that the checkpoint names; only if you know its origin.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a file on standard output.")] = False,
 ) -> None:
     """Enhance audio.
@@ -66,7 +69,7 @@ def enhance(
         tasks = plan(inputs, out, format.value, stems)
         todo, failed = _choose(tasks, skip_existing, overwrite)
         if todo:
-            options = {"steps": steps, "sampler": sampler, "device": device}
+            options = {"steps": steps, "sampler": sampler, "device": device, "trust_code": trust_code}
             failed += _run(todo, _Settings(model, options, seed, strength, threads, json))
     if failed:
         raise typer.Exit(NOTHING_DONE if failed == len(tasks) else SOME_FAILED)

@@ -30,18 +30,23 @@ def list_() -> None:
 
 
 @app.command()
-def info(name: Annotated[str, typer.Argument(help="An embedded model's name, or a checkpoint's path.")]) -> None:
+def info(
+    name: Annotated[str, typer.Argument(help="An embedded model's name, or a checkpoint's path.")],
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run code that the checkpoint names.")] = False,
+) -> None:
     """Licence, size, parts and default settings of one model."""
     with reporting():
         from exdiff.checkpoint import load_model
         from exdiff.cost import gmac_per_second, parameters
 
-        model, recipe = load_model(name)
+        model, recipe = load_model(name, trust_code=trust_code)
         cost = gmac_per_second(model)
         sampler = {**recipe.sampler} if model.backbone is not None else {"type": "none", "steps": 0}
+        once, each = cost["fusion_once"], cost["fusion_each"]
+        fusing = f", {once:.3f} GMAC per second of audio once, {each:.3f} each evaluation" if once or each else ""
         parts = {
             "extractor": recipe.extractor.get("type", "none"),
-            "fusion": recipe.fusion.get("type", "none"),
+            "fusion": recipe.fusion.get("type", "none") + fusing,
             "backbone": recipe.backbone.get("type", "none"),
             "path": recipe.path.get("type", "none"),
         }

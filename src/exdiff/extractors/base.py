@@ -21,10 +21,23 @@ class Extraction:
 
 
 class Extractor(nn.Module):
-    """Base of the extractors: mixture [B, C, T] at `sample_rate` -> `Extraction`."""
+    """Base of the extractors: mixture [B, C, T] at `sample_rate` -> `Extraction`.
+
+    Attributes:
+        sample_rate: Hz, of what goes in and comes out.
+        latent_channels: D_i of each latent.
+        runs_code: building it runs code that the recipe names. Such a recipe is taken from the user alone, never from a
+            checkpoint, unless the caller trusts it.
+    """
 
     sample_rate: int
     latent_channels: tuple[int, ...]
+    runs_code: bool = False
+
+    @property
+    def alignment(self) -> int:
+        """Samples between its frames: windows that start at multiples of it see the same frames; 1 if unknown."""
+        return 1
 
     def forward(self, mixture: Tensor) -> Extraction:
         raise NotImplementedError("an extractor defines forward()")

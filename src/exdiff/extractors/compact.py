@@ -56,6 +56,10 @@ class CompactExtractor(Extractor):
         nn.init.zeros_(self.outlet.weight)  # the first estimate is the mixture
         nn.init.zeros_(self.outlet.bias)  # type: ignore[arg-type]
 
+    @property
+    def alignment(self) -> int:
+        return self.transform.hop_length
+
     def forward(self, mixture: Tensor) -> Extraction:
         batch, channels, length = mixture.shape
         spectrum = self.transform(mixture.reshape(batch * channels, 1, length))

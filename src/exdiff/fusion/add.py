@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from exdiff.fusion.base import Fusion, Size, regrid
+from exdiff.fusion.base import Fusion, Size, nearest_in_depth, regrid, zero_
 
 
 class AddFusion(Fusion):
-    """Each resolution gets the latent nearest to it in depth, regridded and projected.
+    """Each resolution gets the latent nearest to it in depth, regridded and projected: x + W L.
 
     Example:
         >>> import torch
@@ -25,14 +25,13 @@ class AddFusion(Fusion):
 
     def __init__(self, latent_channels: Sequence[int], feature_channels: Sequence[int]) -> None:
         super().__init__(latent_channels, feature_channels)
-        levels, depth = len(self.feature_channels), len(self.latent_channels)
-        self.source = [min(depth - 1, round(j * (depth - 1) / max(1, levels - 1))) for j in range(levels)]
+        self.source = nearest_in_depth(len(self.latent_channels), len(self.feature_channels))
         self.project = nn.ModuleList(
-            [nn.Conv2d(self.latent_channels[i], c, 1) for i, c in zip(self.source, self.feature_channels, strict=True)]
+            [
+                zero_(nn.Conv2d(self.latent_channels[i], c, 1))
+                for i, c in zip(self.source, self.feature_channels, strict=True)
+            ]
         )
-        for layer in self.project:
-            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, latents: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
         # Project on the latent's own grid where that is the smaller one: 1x1 convolutions commute with averaging.

@@ -1,4 +1,4 @@
-"""What every fusion does: align latents of any grid to the resolutions of the backbone."""
+"""What every fusion does: align latents of any grid to the resolutions of the backbone, and bring them in there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ Size = tuple[int, int]
 
 
 class Fusion(nn.Module):
-    """Base of the fusions: latents [B, D_i, F_i, N_i] -> one map [B, C_j, F_j, N_j] for each backbone resolution.
+    """Base of the fusions, which work in two halves.
+
+    `forward` turns latents [B, D_i, F_i, N_i] into one feature for each backbone resolution. It runs once a window.
+    `combine` brings such a feature into the backbone's own map [B, C_j, F_j, N_j]. It runs in every evaluation, may
+    look at that map and at the diffusion time, and should cost little. Unless it is overridden, features are maps
+    [B, C_j, F_j, N_j], or smaller ones that broadcast to it, and are added.
 
     Args:
         latent_channels: D_i of each latent.
@@ -22,9 +27,18 @@ class Fusion(nn.Module):
         super().__init__()
         self.latent_channels, self.feature_channels = tuple(latent_channels), tuple(feature_channels)
 
+    @property
+    def adds(self) -> bool:
+        """Whether `combine` is plain addition, which a backbone does by itself."""
+        return type(self).combine is Fusion.combine
+
     def forward(self, latents: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
         """`sizes`: (F_j, N_j) of each resolution."""
         raise NotImplementedError("a fusion defines forward()")
+
+    def combine(self, level: int, x: Tensor, feature: Tensor, time: Tensor) -> Tensor:
+        """The backbone's map `x` [B, C_level, F, N] at diffusion times `time` [B], with the level's feature in it."""
+        return x + feature
 
 
 def regrid(latent: Tensor, size: Size) -> Tensor:
@@ -34,3 +48,21 @@ def regrid(latent: Tensor, size: Size) -> Tensor:
     coarse = (min(latent.shape[-2], size[0]), min(latent.shape[-1], size[1]))
     latent = functional.adaptive_avg_pool2d(latent, coarse)
     return latent if coarse == size else functional.interpolate(latent, size, mode="bilinear")
+
+
+def nearest_in_depth(latents: int, levels: int) -> list[int]:
+    """For each resolution of the backbone, finest first, the index of the latent that lies as deep.
+
+    Example:
+        >>> nearest_in_depth(3, 5), nearest_in_depth(1, 3)
+        ([0, 0, 1, 2, 2], [0, 0, 0])
+    """
+    return [min(latents - 1, round(j * (latents - 1) / max(1, levels - 1))) for j in range(levels)]
+
+
+def zero_(layer: nn.Conv2d) -> nn.Conv2d:
+    """The same layer with weights of zero: it begins without effect, and learns from the first step."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
