@@ -1,4 +1,4 @@
-"""Fusions inside of the whole: features are computed once, what depends on time in every evaluation, all of it learns."""
+"""Fusions inside of the whole: features are computed once, what depends on time each evaluation, all of it learns."""
 
 from __future__ import annotations
 
