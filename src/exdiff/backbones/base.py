@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 
@@ -22,3 +23,9 @@ class Backbone(nn.Module):
     def forward(self, x: Tensor, time: Tensor, condition: Sequence[Tensor] | None = None) -> Tensor:
         """X [B, C_in, F, N], time [B], condition maps -> [B, C_out, F, N]."""
         raise NotImplementedError("a backbone defines forward()")
+
+    def on_spectra(self, spectra: Sequence[Tensor], time: Tensor, condition: Sequence[Tensor] | None = None) -> Tensor:
+        """The same for complex spectrograms [B, C, F, N] -> [B, C_out / 2, F, N]."""
+        out = self(torch.cat([part for s in spectra for part in (s.real, s.imag)], 1), time, condition)
+        re, im = out.float().chunk(2, 1)
+        return torch.complex(re, im)
