@@ -10,7 +10,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-
 # Terms of `distance`; `adversary` (adversary.py) is the norm of its gradient relative to that of all the others,
 # `total` scales their sum.
 WEIGHTS = {"complex": 1.0, "magnitude": 1.0, "si_sdr": 0.03, "resolutions": 0.0, "adversary": 0.3, "total": 1.0}

@@ -169,7 +169,8 @@ class ExDiff(nn.Module):
         """What the network says, before any residual: for a published checkpoint what its own forward gives.
 
         Args:
-            x_t, y: state and mixture, complex [B, 1, F, N] of any N, as the network is used to (level, transform).
+            x_t: state, complex [B, 1, F, N] of any N.
+            y: mixture, like `x_t`, in the level and transform that the network is used to.
             t: times [B].
 
         Returns:

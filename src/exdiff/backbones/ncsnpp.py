@@ -165,9 +165,7 @@ class Encoder(nn.Module):
         super().__init__()
         starts = (plan.base, *plan.widths[:-1])
         self.inlet = convolution(plan.pictures, plan.base, 3)
-        self.levels = nn.ModuleList(
-            [EncoderLevel(plan, i, inputs) for i, inputs in enumerate(starts)]
-        )
+        self.levels = nn.ModuleList([EncoderLevel(plan, i, inputs) for i, inputs in enumerate(starts)])
         self.downs = nn.ModuleList([plan.block(c, c, plan.resample(up=False)) for c in starts[1:]])
         combined = starts[1:] if plan.input_skip else ()
         self.combines = nn.ModuleList([convolution(plan.pictures, c, 1) for c in combined])
@@ -221,7 +219,9 @@ class Decoder(nn.Module):
         order = range(len(plan.widths) - 1, -1, -1)
         inputs = (plan.widths[-1], *reversed(plan.widths))  # what reaches each level from the one before
         self.levels = nn.ModuleList([DecoderLevel(plan, i, c) for i, c in zip(order, inputs, strict=False)])
-        self.ups = nn.ModuleList([plan.block(plan.widths[i], plan.widths[i], plan.resample(up=True)) for i in order if i])
+        self.ups = nn.ModuleList(
+            [plan.block(plan.widths[i], plan.widths[i], plan.resample(up=True)) for i in order if i]
+        )
         painters = [plan.widths[i] for i in order] if plan.output_skip else [plan.widths[0]]
         self.heads = nn.ModuleList([Head(c, plan.pictures) for c in painters])
         self.grow = plan.resample(up=True)

@@ -63,8 +63,8 @@ class Precondition:
 
     Example:
         >>> from exdiff.diffusion import OUVEPath
-        >>> flipped = Precondition(c_out="-1")
-        >>> flipped(lambda inputs: inputs[0] + inputs[1], torch.ones(1, 2), [torch.ones(1, 2)], OUVEPath(), torch.ones(1))
+        >>> flipped, x, t = Precondition(c_out="-1"), torch.ones(1, 2), torch.ones(1)
+        >>> flipped(lambda inputs: inputs[0] + inputs[1], x, [x], OUVEPath(), t)
         tensor([[-2., -2.]])
     """
 
@@ -83,7 +83,8 @@ class Precondition:
         """The output at state `x_t` [B, ...] and times `t` [B]; `others` are the network's further inputs."""
         sigma = path.coefficients(t).sigma.clamp_min(FLOOR_SIGMA)
         c_in, c_out, c_skip, scaling = (
-            expand(choice(sigma, t, self.sigma_data), x_t) for choice in (self.c_in, self.c_out, self.c_skip, self.scaling)
+            expand(choice(sigma, t, self.sigma_data), x_t)
+            for choice in (self.c_in, self.c_out, self.c_skip, self.scaling)
         )
         output = scaling * network([c_in * part for part in (x_t, *others)])
         return c_skip * x_t + c_out * output

@@ -2,8 +2,8 @@
 
 Such a file is a zip archive of raw tensors and one pickle, and a pickle is a program: it may import any function and
 call it. Here the names it asks for are never imported. Plain containers and the few functions that describe tensors
-are replaced by our own; any other class becomes an inert `StandIn`, which keeps what it is given and does nothing; names
-out of Python's own library (os.system, builtins.eval) and calls of unknown functions are refused.
+are replaced by our own; any other class becomes an inert `StandIn`, which keeps what it is given and does nothing;
+names out of Python's own library (os.system, builtins.eval) and calls of unknown functions are refused.
 
 Formats: the zip archive of PyTorch 1.6 (2020) and later. Older ones (a bare pickle, a tar archive) and TorchScript
 are refused by name.
@@ -51,7 +51,12 @@ _LOWERCASE = {("torch", "device"), ("numpy", "dtype"), ("collections", "defaultd
 }
 
 
-_BASES = {("builtins", "object"), ("__builtin__", "object")}  # what `copyreg._reconstructor` is told beside a class
+# Named, not called: the default of a table, the base that `copyreg._reconstructor` is told.
+_BASES = {
+    (builtins, name)
+    for builtins in ("builtins", "__builtin__")
+    for name in ("object", "list", "dict", "tuple", "int", "float", "bool", "str", "bytes", "long", "unicode")
+}
 
 
 class Refused(Exception):
@@ -66,9 +71,7 @@ class _Inert(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if not cls.callable_name:
             raise Refused(f"a call of {cls.__module__}.{cls.__name__}")
-        made = cls.__new__(cls)
-        dict.__init__(made)
-        return made
+        return dict.__new__(cls)  # type: ignore[call-overload]
 
 
 class StandIn(dict[Any, Any], metaclass=_Inert):
@@ -166,7 +169,9 @@ def _load(path: Path, archive: zipfile.ZipFile) -> Any:
         raise CheckpointError(f"{path} is a zip archive, but none that torch.save wrote: it has no data.pkl")
     root = found[0].removesuffix("data.pkl")
     if f"{root}constants.pkl" in names:
-        raise CheckpointError(f"{path} is a TorchScript archive, which holds code; give the checkpoint it was made from")
+        raise CheckpointError(
+            f"{path} is a TorchScript archive, which holds code; give the checkpoint it was made from"
+        )
     if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != sys.byteorder.encode():
         raise CheckpointError(f"{path} was written on a machine of another byte order; save it again on one like this")
     with archive.open(found[0]) as file:

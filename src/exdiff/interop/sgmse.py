@@ -78,7 +78,7 @@ def read_sgmse(path: Path) -> Published:
         with torch.device("meta"):
             network = build(BACKBONES, recipe.backbone, in_channels=4, out_channels=2)
         assert isinstance(network, NCSNpp)
-        chosen = _averaged(path, table.get("ema"), _stored(state), set(published_names(network).values()))
+        chosen = averaged(path, table.get("ema"), _stored(state), set(published_names(network).values()))
         weights = from_published(network, read_tensors(path, chosen))
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
@@ -194,20 +194,26 @@ def _sampler(process: str, settings: Settings) -> Section:
             return {"type": "heun", "steps": steps}
         return {"type": "predictor_corrector", "steps": steps, "to_zero": True, "snr": 0.5, "corrector_steps": 1}
     steps = int(settings.get("N", 50))
-    return {"type": "bridge_sde", "steps": steps, "arrival": True} if kind == "sde" else {"type": "bridge_ode", "steps": steps}
+    return (
+        {"type": "bridge_sde", "steps": steps, "arrival": True}
+        if kind == "sde"
+        else {"type": "bridge_ode", "steps": steps}
+    )
 
 
 def _stored(state: Mapping[Any, Any]) -> dict[str, Stored]:
     """The network's tensors in the order of the file, which is that of the published module's parameters."""
-    table = {str(name).removeprefix(_PREFIX): value for name, value in dict(state).items() if str(name).startswith(_PREFIX)}
+    table = {
+        str(name).removeprefix(_PREFIX): value for name, value in dict(state).items() if str(name).startswith(_PREFIX)
+    }
     return {name: value for name, value in table.items() if isinstance(value, Stored)}
 
 
-def _averaged(path: Path, ema: Any, stored: Mapping[str, Stored], wanted: set[str]) -> dict[str, Stored]:
+def averaged(path: Path, ema: Any, stored: Mapping[str, Stored], wanted: set[str]) -> dict[str, Stored]:
     """The tensors by their published names, with the moving average of the weights in place of the weights.
 
-    The average is a plain list, in the order of the module's parameters. Older versions of the package that keeps it leave
-    out what does not learn: the frequencies of the time embedding.
+    The average is a plain list, in the order of the module's parameters. Older versions of the package that keeps it
+    leave out what does not learn: the frequencies of the time embedding.
     """
     if stored.keys() != wanted:
         odd = sorted(stored.keys() ^ wanted)[0]
