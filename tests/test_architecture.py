@@ -20,7 +20,7 @@ LINES = (
     {"arrays", "audio", "highband", "layers", "levels", "losses", "machine", "optimiser", "windows"},
     {"transforms", "diffusion", "metrics"},
     {"samplers", "backbones", "extractors", "fusion", "data", "adversary"},
-    {"model", "jobs"},
+    {"model", "jobs", "interop"},
     {"checkpoint", "cost", "engine"},
     {"enhancer"},
     {"training"},

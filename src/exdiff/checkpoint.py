@@ -20,6 +20,7 @@ from exdiff.diffusion import PATHS
 from exdiff.errors import CheckpointError, ConfigError
 from exdiff.extractors import EXTRACTORS
 from exdiff.fusion import FUSIONS
+from exdiff.interop import read_sgmse
 from exdiff.model import ExDiff
 from exdiff.transforms import TRANSFORMS
 
@@ -55,13 +56,15 @@ def embedded() -> list[str]:
 
 
 def locate(source: str | Path) -> Path:
-    """The folder of an embedded model or of a checkpoint.
+    """The folder of an embedded model or of a checkpoint, or the file of a published one.
 
     Raises:
-        CheckpointError: neither a name nor a folder.
+        CheckpointError: neither a name nor a folder nor a file.
     """
-    if Path(source).is_dir():
+    if Path(source).exists():
         return Path(source)
+    if Path(source).suffix in (".ckpt", ".pt", ".pth"):
+        raise CheckpointError(f"{source} does not exist; give the path of a published checkpoint")
     if str(source) not in embedded():
         raise CheckpointError(
             f"unknown model {str(source)!r}{nearest(str(source), embedded())}, or the path of a checkpoint folder"
@@ -71,11 +74,12 @@ def locate(source: str | Path) -> Path:
 
 def load_recipe(source: str | Path) -> Recipe:
     """The recipe alone, without the weights; errors as `load_model`."""
-    return _read_recipe(locate(source) / RECIPE)
+    place = locate(source)
+    return read_sgmse(place).recipe if place.is_file() else _read_recipe(place / RECIPE)
 
 
 def load_model(source: str | Path, *, trust_code: bool = False) -> tuple[ExDiff, Recipe]:
-    """An embedded model by name, or a checkpoint folder, ready for inference.
+    """An embedded model by name, a checkpoint folder, or a published SGMSE checkpoint, ready for inference.
 
     Args:
         source: a name or a folder.
@@ -87,18 +91,20 @@ def load_model(source: str | Path, *, trust_code: bool = False) -> tuple[ExDiff,
             is not trusted.
     """
     folder = locate(source)
-    recipe = load_recipe(folder)
+    published = read_sgmse(folder) if folder.is_file() else None
+    recipe = load_recipe(folder) if published is None else published.recipe
     extractor = EXTRACTORS.get(recipe.extractor.get("type", ""))
     if extractor is not None and extractor.runs_code and not trust_code:
         raise CheckpointError(
-            f"{folder / RECIPE} asks to import and run {recipe.extractor.get('factory')!r}; if you know and trust that "
+            f"{folder} asks to import and run {recipe.extractor.get('factory')!r}; if you know and trust that "
             "code, load it with trust_code=True (--trust-code)"
         )
     try:
         model = build_model(recipe)
     except ConfigError as error:
-        raise CheckpointError(f"{folder / RECIPE}: {error}; was it made by another version of exdiff?") from None
-    weights = _read_weights(folder / WEIGHTS)
+        where = f"{folder / RECIPE}" if published is None else f"{folder}"
+        raise CheckpointError(f"{where}: {error}; was it made by another version of exdiff?") from None
+    weights = _read_weights(folder / WEIGHTS) if published is None else published.weights
     try:
         model.load_state_dict({k: v.float() for k, v in weights.items()})
     except RuntimeError as error:

@@ -116,6 +116,17 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; allowed: {', '.join(allowed) or 'none'}"
 
 
+def check_names(what: str, given: Iterable[str], allowed: Iterable[str]) -> None:
+    """Refuse words that are not allowed.
+
+    Raises:
+        ValueError: names the first of them and the nearest allowed one.
+    """
+    for name in given:
+        if name not in allowed:
+            raise ValueError(f"unknown {what} {name!r}{nearest(name, allowed)}")
+
+
 def _read(source: str | Path) -> dict[str, Any]:
     path = Path(source)
     if path.suffix in {".yaml", ".yml"}:

@@ -203,11 +203,12 @@ def load(
     """An enhancer from an embedded model's name or a checkpoint's path, set up as its recipe says.
 
     Args:
-        name: see `exdiff.checkpoint.load_model`.
+        name: see `exdiff.checkpoint.load_model`; published SGMSE checkpoints (.ckpt) are read too.
         steps: instead of the recipe's.
         sampler: by name, instead of the recipe's.
         trust_code: run code that the checkpoint names, see `exdiff.checkpoint.load_model`.
-        options: further arguments of `Enhancer` (device, precision, segment_seconds, batch_windows, ...).
+        options: further arguments of `Enhancer` (device, precision, segment_seconds, batch_windows, ...); its
+            sampler_options are added to the recipe's.
 
     Raises:
         CheckpointError: no such model, or it is damaged.
@@ -231,6 +232,7 @@ def from_recipe(
         chosen = resolve_sampler(sampler)
         assert chosen is not None
         kind, own = sampler, {key: value for key, value in own.items() if key in sampler_keys(chosen)}
+    own |= options.pop("sampler_options", {})
     section = {"type": "enhancer", **recipe.enhancer, **options}
     return build(
         {"enhancer": Enhancer},

@@ -5,8 +5,25 @@ Silent targets are kept by the spectral terms and left out of SI-SDR, which is n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
+
+# Terms of `distance`; `adversary` (adversary.py) is the norm of its gradient relative to that of all the others,
+# `total` scales their sum.
+WEIGHTS = {"complex": 1.0, "magnitude": 1.0, "si_sdr": 0.03, "resolutions": 0.0, "adversary": 0.3, "total": 1.0}
+
+
+def distance(wave: Tensor, spectrum: Tensor, clean: Tensor, target: Tensor, weights: Mapping[str, float]) -> Tensor:
+    """The weighted sum of the terms below, of an estimate `wave`, `spectrum` and its goal `clean`, `target`."""
+    total = weights["complex"] * complex_l1(spectrum, target)
+    total = total + weights["magnitude"] * magnitude_l1(spectrum, target)
+    if weights["si_sdr"]:
+        total = total + weights["si_sdr"] * negative_si_sdr(wave, clean)
+    if weights["resolutions"]:
+        total = total + weights["resolutions"] * multi_resolution(wave, clean)
+    return weights["total"] * total
 
 
 def complex_l1(estimate: Tensor, clean: Tensor) -> Tensor:

@@ -10,29 +10,25 @@ it for inference.
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from exdiff.adversary import Adversary, balanced
 from exdiff.backbones import Backbone
-from exdiff.config import nearest
-from exdiff.diffusion import KINDS, GaussianPath, Prediction
+from exdiff.config import check_names
+from exdiff.diffusion import KINDS, GaussianPath, Precondition, Prediction
 from exdiff.errors import ConfigError
 from exdiff.extractors import Extractor
 from exdiff.fusion import Fusion
 from exdiff.levels import LEVELS
-from exdiff.losses import complex_l1, magnitude_l1, multi_resolution, negative_si_sdr
-from exdiff.transforms import CompressedSTFT
-
-# Terms of the distance between an estimate and the clean signal (losses.py); `adversary` is the norm of its gradient
-# relative to that of all the others, `total` scales their sum.
-WEIGHTS = {"complex": 1.0, "magnitude": 1.0, "si_sdr": 0.03, "resolutions": 0.0, "adversary": 0.3, "total": 1.0}
+from exdiff.losses import WEIGHTS, distance
+from exdiff.transforms import PADDINGS, CompressedSTFT, pad_frames
 
 ANCHORS = ("mixture", "estimate")
 
@@ -74,9 +70,12 @@ class ExDiff(nn.Module):
         weights: of the diffusion's loss terms, see `WEIGHTS`.
         extractor_weights: the same for the extractor's estimate; its `total` weighs it against the diffusion's loss.
         focus: share of the training times that sit at t_max, where sampling begins.
+        precondition: arguments of `Precondition`; None feeds the backbone and reads its output as they are.
+        frames_multiple: spectrograms are lengthened to a multiple of so many frames, as published models want.
+        frames_padding: with what, "zeros" or "reflected".
 
     Raises:
-        ValueError: an unknown level, anchor, output or weight, or parts that do not belong together.
+        ValueError: an unknown level, anchor, output, weight or padding, or parts that do not belong together.
 
     Example:
         >>> from exdiff.checkpoint import build_model
@@ -104,18 +103,24 @@ class ExDiff(nn.Module):
         weights: Mapping[str, float] | None = None,
         extractor_weights: Mapping[str, float] | None = None,
         focus: float = 0.0,
+        precondition: Mapping[str, Any] | None = None,
+        frames_multiple: int = 1,
+        frames_padding: str = "zeros",
     ) -> None:
         super().__init__()
         self.transform, self.path, self.extractor = transform, path, extractor
         self.backbone, self.fusion = backbone, fusion
         self.sample_rate, self.level, self.anchor, self.output = sample_rate, level, anchor, output
         self.residual, self.joint, self.focus = residual and output == "denoised", joint, focus
+        self.precondition = Precondition(**precondition) if precondition is not None else None
+        self.frames_multiple, self.frames_padding = frames_multiple, frames_padding
         self.weights = WEIGHTS | dict(weights or {})
         self.extractor_weights = WEIGHTS | dict(extractor_weights or {})
-        _check_names("weight", [*self.weights, *self.extractor_weights], WEIGHTS)
-        _check_names("level", [level], LEVELS)
-        _check_names("anchor", [anchor], ANCHORS)
-        _check_names("output", [output], KINDS)
+        check_names("weight", [*self.weights, *self.extractor_weights], WEIGHTS)
+        check_names("level", [level], LEVELS)
+        check_names("anchor", [anchor], ANCHORS)
+        check_names("output", [output], KINDS)
+        check_names("frames_padding", [frames_padding], PADDINGS)
         if anchor == "estimate" and extractor is None:
             raise ValueError("anchor 'estimate' needs an extractor")
         if backbone is not None and path is None:
@@ -143,13 +148,13 @@ class ExDiff(nn.Module):
 
     def condition(self, mixture: Tensor) -> Condition:
         """Extract: level-scaled mixture [B, C, T] -> everything the diffusion is guided by."""
-        spectrum = self.transform(mixture)
+        spectrum = self._spectrum(mixture)
         if self.extractor is None:
             return Condition(spectrum, spectrum, mixture, spectrum, None)
         # The extractor alone: the fusion's own weights always learn.
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.extractor_learns):
             extraction = self.extractor(mixture)
-        estimate = self.transform(extraction.estimate)
+        estimate = self._spectrum(extraction.estimate)
         features = None
         if self.fusion is not None and self.backbone is not None:
             bins, frames = spectrum.shape[-2:]
@@ -159,21 +164,50 @@ class ExDiff(nn.Module):
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
         """One evaluation of the network at state x_t, complex [B, C, F, N], and times t [B]."""
-        if self.backbone is None or self.path is None:
-            raise ConfigError("this model is an extractor alone: it can only be used with --steps 0")
-        inputs = [x_t, condition.mixture]
+        others = [condition.mixture]
         if self.extractor is not None:
-            inputs.append(condition.estimate_spectrum)
-        stacked = torch.cat([part for s in inputs for part in (s.real, s.imag)], 1)
-        if self.fusion is None or self.fusion.adds:  # what every backbone does by itself
-            out = self.backbone(stacked, t, condition.features)
-        else:
-            out = self.backbone(stacked, t, condition.features, functools.partial(self.fusion.combine, time=t))
-        re, im = out.float().chunk(2, 1)
-        output = torch.complex(re, im)
+            others.append(condition.estimate_spectrum)
+        path, output = self._evaluate(x_t, others, t, condition.features)
         if self.residual:
             output = output + condition.estimate_spectrum
-        return Prediction(output, self.output, self.path, x_t, condition.y, t)
+        return Prediction(output, self.output, path, x_t, condition.y, t)
+
+    def raw_output(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        """What the network says, before any residual: for a published checkpoint what its own forward gives.
+
+        Args:
+            x_t: state, complex [B, 1, F, N] of any N.
+            y: mixture, like `x_t`, in the level and transform that the network is used to.
+            t: times [B].
+
+        Returns:
+            Complex [B, 1, F, N], of the kind `output`.
+
+        Raises:
+            ConfigError: there is no backbone, or an extractor, which guides it by more than y.
+        """
+        if self.extractor is not None:
+            raise ConfigError("raw_output is for models without an extractor; use condition() and predict()")
+        frames = x_t.shape[-1]
+        x_t, y = (pad_frames(s, self.frames_multiple, self.frames_padding) for s in (x_t, y))
+        return self._evaluate(x_t, [y], t, None)[1][..., :frames]
+
+    def _spectrum(self, wave: Tensor) -> Tensor:
+        return pad_frames(self.transform(wave), self.frames_multiple, self.frames_padding)
+
+    def _evaluate(
+        self, x_t: Tensor, others: Sequence[Tensor], t: Tensor, features: Sequence[Tensor] | None
+    ) -> tuple[GaussianPath, Tensor]:
+        """The path, and the preconditioned backbone's complex output."""
+        backbone, path = self.backbone, self.path
+        if backbone is None or path is None:
+            raise ConfigError("this model is an extractor alone: it can only be used with --steps 0")
+        # Addition is what every backbone does by itself.
+        inject = None if self.fusion is None or self.fusion.adds else partial(self.fusion.combine, time=t)
+        network = partial(backbone.on_spectra, time=t, condition=features, inject=inject)
+        if self.precondition is None:
+            return path, network([x_t, *others])
+        return path, self.precondition(network, x_t, others, path, t)
 
     def loss(
         self,
@@ -189,12 +223,12 @@ class ExDiff(nn.Module):
         """
         gain = LEVELS[self.level](mixture, self.sample_rate)
         clean, mixture = clean * gain, mixture * gain
-        target = self.transform(clean)
+        target = self._spectrum(clean)
         condition = self.condition(mixture)
         terms: dict[str, Tensor] = {}
         if self.extractor is not None and self.extractor_learns:
             estimate, spectrum = condition.estimate, condition.estimate_spectrum
-            terms["extractor"] = self._distance(estimate, spectrum, clean, target, self.extractor_weights)
+            terms["extractor"] = distance(estimate, spectrum, clean, target, self.extractor_weights)
         if self.backbone is not None:
             terms["diffusion"] = self._diffusion_loss(clean, target, condition, generator, adversary)
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
@@ -217,7 +251,7 @@ class ExDiff(nn.Module):
         if self.output != "denoised":
             return (prediction.noise - sample.z).abs().square().mean()
         wave = self.transform.inverse(prediction.denoised, clean.shape[-1])
-        loss = self._distance(wave, prediction.denoised, clean, target, self.weights)
+        loss = distance(wave, prediction.denoised, clean, target, self.weights)
         if adversary is None:
             return loss
         return loss + balanced(loss, adversary.judge(wave, clean), prediction.denoised, self.weights["adversary"])
@@ -228,21 +262,3 @@ class ExDiff(nn.Module):
         uniform, chosen = torch.rand(2, count, generator=generator)
         times = self.path.t_min + (self.path.t_max - self.path.t_min) * uniform
         return torch.where(chosen < self.focus, self.path.t_max, times)
-
-    @staticmethod
-    def _distance(
-        wave: Tensor, spectrum: Tensor, clean: Tensor, target: Tensor, weights: Mapping[str, float]
-    ) -> Tensor:
-        total = weights["complex"] * complex_l1(spectrum, target)
-        total = total + weights["magnitude"] * magnitude_l1(spectrum, target)
-        if weights["si_sdr"]:
-            total = total + weights["si_sdr"] * negative_si_sdr(wave, clean)
-        if weights["resolutions"]:
-            total = total + weights["resolutions"] * multi_resolution(wave, clean)
-        return weights["total"] * total
-
-
-def _check_names(what: str, given: Iterable[str], allowed: Iterable[str]) -> None:
-    for name in given:
-        if name not in allowed:
-            raise ValueError(f"unknown {what} {name!r}{nearest(name, allowed)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from exdiff.layers import Inject
@@ -34,3 +35,15 @@ class Backbone(nn.Module):
         a map that is added. Where that happens is the backbone's choice, once for each resolution.
         """
         raise NotImplementedError("a backbone defines forward()")
+
+    def on_spectra(
+        self,
+        spectra: Sequence[Tensor],
+        time: Tensor,
+        condition: Sequence[Tensor] | None = None,
+        inject: Inject | None = None,
+    ) -> Tensor:
+        """The same for complex spectrograms [B, C, F, N] -> [B, C_out / 2, F, N]."""
+        out = self(torch.cat([part for s in spectra for part in (s.real, s.imag)], 1), time, condition, inject)
+        re, im = out.float().chunk(2, 1)
+        return torch.complex(re, im)

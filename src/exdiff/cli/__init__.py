@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from exdiff import __version__
-from exdiff.cli import data, enhance, evaluate, models, recipes, train
+from exdiff.cli import convert, data, enhance, evaluate, models, recipes, train
 
 app = typer.Typer(
     name="exdiff",
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("enhance")(enhance.enhance)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("convert")(convert.convert)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")

@@ -11,6 +11,7 @@ from exdiff.diffusion.flow import FlowPath
 from exdiff.diffusion.noise import Generators, normal_like
 from exdiff.diffusion.ouve import OUVEPath
 from exdiff.diffusion.path import Coefficients, Derivatives, GaussianPath, PathSample
+from exdiff.diffusion.precondition import Precondition
 from exdiff.diffusion.prediction import KINDS, Prediction
 
 PATHS: dict[str, Callable[..., GaussianPath]] = {
@@ -34,6 +35,7 @@ __all__ = [
     "Generators",
     "OUVEPath",
     "PathSample",
+    "Precondition",
     "Prediction",
     "normal_like",
 ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from exdiff.diffusion import GaussianPath, Generators, normal_like
+from exdiff.diffusion import BridgePath, GaussianPath, Generators, normal_like
+from exdiff.diffusion.path import expand
 from exdiff.errors import ConfigError
 from exdiff.samplers.steps import Callback, Predict, coefficients, posterior_step, walk
 
@@ -116,10 +117,21 @@ def bridge_ode(
 
 def _guarded_weights(path: GaussianPath, total: float, x: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, ...]:
     """The weights of x_t, D and y in their step, from s = sqrt(total b) and sbar = sqrt(total a), guarded."""
-    before, after = coefficients(path, t, x), coefficients(path, s, x)
-    near, near_bar = torch.sqrt(total * after.b), torch.sqrt(total * after.a + GUARD)
-    far, far_bar = torch.sqrt(total * before.b), torch.sqrt(total * before.a + GUARD)
-    of_x = near * near_bar / (far * far_bar + GUARD)
-    of_denoised = (near_bar**2 - far_bar * near * near_bar / (far + GUARD)) / (total + GUARD)
-    of_y = (near**2 - far * near * near_bar / (far_bar + GUARD)) / (total + GUARD)
+    guard = getattr(path, "guard", 0.0) or GUARD
+    far, far_bar, _ = _guarded_deviations(path, total, x, t)
+    near, near_bar, end = _guarded_deviations(path, total, x, s)
+    # At t = 1 the weights of x_t and y are thousands that cancel: even how a quotient is rounded can be heard.
+    scale = 1 / (end + guard)
+    of_x = near * near_bar / (far * far_bar + guard)
+    of_denoised = scale * (near_bar**2 - far_bar * near * near_bar / (far + guard))
+    of_y = scale * (near**2 - far * near * near_bar / (far_bar + guard))
     return of_x, of_denoised, of_y
+
+
+def _guarded_deviations(path: GaussianPath, total: float, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """s, sbar and the square of s_T."""
+    if isinstance(path, BridgePath) and path.guard:
+        s, s_bar, s_end = path.deviations(t)
+        return expand(s, x), expand(s_bar, x), expand(s_end, x) ** 2
+    a, b, _ = coefficients(path, t, x)
+    return torch.sqrt(total * b), torch.sqrt(total * a + GUARD), torch.full_like(a, total)

@@ -17,9 +17,13 @@ class CompressedSTFT(nn.Module):
         window: "hann" or "sqrt_hann" (the choice for 50 % overlap), periodic.
         exponent: of the magnitude, in (0, 1].
         factor: scale of the compressed coefficients.
+        law: "power" as above, or "log": factor * log(1 + |X|) instead, without exponent.
+        framing: "whole", or "reflected" as published models were trained: the signal is mirrored at its edges, and what
+            follows the last whole hop gets no frame of its own.
 
     Raises:
-        ValueError: an odd n_fft, an unknown window, a hop beyond half of it, or an exponent or factor out of range.
+        ValueError: an odd n_fft, an unknown window, law or framing, a hop beyond half of n_fft, or an exponent or
+            factor out of range.
 
     Example:
         >>> wave = torch.randn(1, 1, 1000)
@@ -35,8 +39,14 @@ class CompressedSTFT(nn.Module):
         window: str = "hann",
         exponent: float = 0.5,
         factor: float = 0.15,
+        law: str = "power",
+        framing: str = "whole",
     ) -> None:
         super().__init__()
+        if law not in ("power", "log"):
+            raise ValueError(f"law must be 'power' or 'log', got {law!r}")
+        if framing not in ("whole", "reflected"):
+            raise ValueError(f"framing must be 'whole' or 'reflected', got {framing!r}")
         if window not in ("hann", "sqrt_hann"):
             raise ValueError(f"window must be 'hann' or 'sqrt_hann', got {window!r}")
         if not 0 < exponent <= 1:
@@ -48,37 +58,46 @@ class CompressedSTFT(nn.Module):
         if not 0 < hop_length <= n_fft // 2:
             raise ValueError(f"hop_length must be in [1, n_fft / 2], got {hop_length} for n_fft {n_fft}")
         self.n_fft, self.hop_length, self.exponent, self.factor = n_fft, hop_length, exponent, factor
-        self.bins = n_fft // 2 + 1
+        self.bins, self.law, self.framing = n_fft // 2 + 1, law, framing
         shape = torch.hann_window(n_fft)
         self.register_buffer("window", shape.sqrt() if window == "sqrt_hann" else shape, persistent=False)
         self.window: Tensor
 
     def forward(self, wave: Tensor) -> Tensor:
-        """[B, C, T] -> complex [B, C, F, N] with N = ceil(T / hop_length) + 1."""
+        """[B, C, T] -> complex [B, C, F, N] with N = ceil(T / hop_length) + 1, floor for the framing "reflected"."""
         batch, channels, length = wave.shape
-        # Whole hops: the last samples then lie under full windows, where the inverse is well conditioned.
-        flat = functional.pad(wave.reshape(batch * channels, length), (0, -length % self.hop_length))
-        spectrum = torch.stft(
-            flat, self.n_fft, self.hop_length, window=self.window, pad_mode="constant", return_complex=True
-        )
+        if self.framing == "whole":
+            # Whole hops: the last samples then lie under full windows, where the inverse is well conditioned.
+            mode, missing = "constant", -length % self.hop_length
+        else:
+            # A mirror image needs something to be mirrored: very short signals are followed by silence.
+            mode, missing = "reflect", max(0, self.n_fft // 2 + 1 - length)
+        flat = functional.pad(wave.reshape(batch * channels, length), (0, missing))
+        spectrum = torch.stft(flat, self.n_fft, self.hop_length, window=self.window, pad_mode=mode, return_complex=True)
         return self.compress(spectrum.reshape(batch, channels, *spectrum.shape[-2:]))
 
     def inverse(self, spectrum: Tensor, length: int) -> Tensor:
         """Complex [B, C, F, N] -> [B, C, length]; frames that are missing count as silence."""
         batch, channels, bins, frames = spectrum.shape
         flat = self.expand(spectrum).reshape(batch * channels, bins, frames)
-        whole = (frames - 1) * self.hop_length
-        if whole == 0:  # one frame: istft has nothing left once it has removed the padding
+        # Up to the last frame's centre; with reflected framing a rest of less than a hop lies behind it.
+        whole = (frames - 1) * self.hop_length + (self.hop_length - 1 if self.framing == "reflected" else 0)
+        if frames == 1:  # one frame: istft has nothing left once it has removed the padding
             return spectrum.real.new_zeros(batch, channels, length)
         wave = torch.istft(flat, self.n_fft, self.hop_length, window=self.window, length=min(length, whole))
         return functional.pad(wave, (0, max(0, length - whole))).reshape(batch, channels, length)
 
     def compress(self, spectrum: Tensor) -> Tensor:
         """The magnitude law alone, both complex."""
+        if self.law == "log":
+            magnitude = spectrum.abs() + 1e-12
+            return spectrum * (self.factor * torch.log1p(magnitude) / magnitude)
         return spectrum * (self.factor * (spectrum.abs() + 1e-12) ** (self.exponent - 1))
 
     def expand(self, spectrum: Tensor) -> Tensor:
         """Undo `compress`."""
         # |X|^(1/e) e^(i angle) without dividing by |X|, so the gradient at zero stays finite.
         magnitude = spectrum.abs() + 1e-12  # or the power's own gradient is infinite for exponents above 1/2
+        if self.law == "log":
+            return spectrum * (torch.expm1(magnitude / self.factor) / magnitude)
         return spectrum * (magnitude ** (1 / self.exponent - 1) / self.factor ** (1 / self.exponent))

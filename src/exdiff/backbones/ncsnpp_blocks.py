@@ -1,0 +1,155 @@
+"""What NCSN++ is made of (Song et al. 2021, Appendix C): FIR resampling, BigGAN residual blocks, attention, time.
+
+Every layer starts with a weight that keeps the variance (Glorot), except those that end a residual branch or the
+network: they start near zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+RESCALE = math.sqrt(0.5)  # keeps the variance of a sum of two independent maps
+_NEAR_ZERO = 1e-10
+
+
+def convolution(inputs: int, outputs: int, size: int, scale: float = 1.0) -> nn.Conv2d:
+    """A convolution that keeps F and N, its weight's variance multiplied by `scale`, its bias zero."""
+    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2)
+    nn.init.xavier_uniform_(layer.weight, math.sqrt(max(scale, _NEAR_ZERO)))
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """The same for a linear layer."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Groups of at least four channels, 32 at most."""
+    return nn.GroupNorm(min(channels // 4, 32), channels, eps=1e-6)
+
+
+class Resample(nn.Module):
+    """Twice or half the resolution of both axes, through the FIR filter outer(kernel, kernel).
+
+    Aliasing of plain strides is what the filter prevents (Zhang 2019). It is a depthwise convolution of stride 2, or
+    its transpose: no compiled extension, and the same code on every device. Beyond the edges there are zeros.
+
+    Args:
+        kernel: even number of taps, of any scale; (1, 1) averages and repeats.
+        up: twice the resolution instead of half.
+
+    Raises:
+        ValueError: an odd number of taps, or taps that sum to zero.
+
+    Example:
+        >>> x = torch.arange(8.0).reshape(1, 1, 2, 4)
+        >>> Resample((1, 1))(x)
+        tensor([[[[2.5000, 4.5000]]]])
+        >>> Resample((1, 3, 3, 1), up=True)(x).shape
+        torch.Size([1, 1, 4, 8])
+    """
+
+    def __init__(self, kernel: Sequence[float] = (1, 3, 3, 1), up: bool = False) -> None:
+        super().__init__()
+        if len(kernel) % 2 or sum(kernel) == 0:
+            raise ValueError(f"fir_kernel must have an even number of taps with a sum, got {list(kernel)}")
+        taps = torch.tensor(list(kernel), dtype=torch.float32) / sum(kernel)
+        self.up, self.padding = up, len(kernel) // 2 - 1
+        # Twice up means four times the samples: each carries a quarter. A convolution turns its kernel round.
+        weight = 4 * torch.outer(taps, taps) if up else torch.outer(taps, taps).flip(0, 1)
+        self.register_buffer("weight", weight, persistent=False)
+        self.weight: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        weight = self.weight.to(x.dtype).expand(channels, 1, -1, -1)
+        resample = functional.conv_transpose2d if self.up else functional.conv2d
+        return resample(x, weight, stride=2, padding=self.padding, groups=channels)
+
+
+class TimeEmbedding(nn.Module):
+    """Sines and cosines of log t at random frequencies (Tancik et al. 2020) and two layers: [B] -> [B, 4 width].
+
+    The frequencies are drawn once, with deviation `scale`, and never learn.
+    """
+
+    def __init__(self, width: int, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", scale * torch.randn(width))
+        self.frequencies: Tensor
+        self.first, self.second = linear(2 * width, 4 * width), linear(4 * width, 4 * width)
+
+    def forward(self, time: Tensor) -> Tensor:
+        angle = time.float().clamp_min(1e-8).log()[:, None] * self.frequencies * (2 * math.pi)
+        return self.second(functional.silu(self.first(torch.cat([angle.sin(), angle.cos()], 1))))
+
+
+class ResidualBlock(nn.Module):
+    """BigGAN's block (Brock et al. 2019): norm, SiLU, [resample,] 3x3, + time, norm, SiLU, 3x3, beside a shortcut.
+
+    Args:
+        inputs, outputs: channels.
+        embedding: channels of the time embedding.
+        rescale: divide the sum by sqrt(2).
+        resample: changes the resolution of both branches.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, embedding: int, rescale: bool = True, resample: Resample | None = None
+    ) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = group_norm(inputs), group_norm(outputs)
+        self.conv1, self.conv2 = convolution(inputs, outputs, 3), convolution(outputs, outputs, 3, scale=0)
+        self.time = linear(embedding, outputs)
+        self.resample = resample
+        plain = inputs == outputs and resample is None
+        self.shortcut = None if plain else convolution(inputs, outputs, 1)
+        self.scale = RESCALE if rescale else 1.0
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = functional.silu(self.norm1(x))
+        if self.resample is not None:
+            h, x = self.resample(h), self.resample(x)
+        h = self.conv1(h) + self.time(functional.silu(embedding))[:, :, None, None]
+        h = self.conv2(functional.silu(self.norm2(h)))
+        if self.shortcut is not None:
+            x = self.shortcut(x)
+        return (x + h) * self.scale
+
+
+class Attention(nn.Module):
+    """Self-attention with one head over all positions of the map, beside a shortcut."""
+
+    def __init__(self, channels: int, rescale: bool = True) -> None:
+        super().__init__()
+        self.norm = group_norm(channels)
+        self.query, self.key, self.value = (convolution(channels, channels, 1, scale=0.1) for _ in range(3))
+        self.out = convolution(channels, channels, 1, scale=0)
+        self.scale = RESCALE if rescale else 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(x)
+        q, k, v = (layer(h).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        h = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+        return (x + self.out(h)) * self.scale
+
+
+class Head(nn.Module):
+    """Norm, SiLU and a 3x3 convolution from features to a picture."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.norm, self.conv = group_norm(inputs), convolution(inputs, outputs, 3, scale=0)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.conv(functional.silu(self.norm(h)))
