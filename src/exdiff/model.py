@@ -175,16 +175,8 @@ class ExDiff(nn.Module):
     def raw_output(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
         """What the network says, before any residual: for a published checkpoint what its own forward gives.
 
-        Args:
-            x_t: state, complex [B, 1, F, N] of any N.
-            y: mixture, like `x_t`, in the level and transform that the network is used to.
-            t: times [B].
-
-        Returns:
-            Complex [B, 1, F, N], of the kind `output`.
-
-        Raises:
-            ConfigError: there is no backbone, or an extractor, which guides it by more than y.
+        State and mixture are complex [B, 1, F, N] of any N, scaled and transformed, times [B]; so is what is returned,
+        of the kind `output`. ConfigError: there is no backbone, or an extractor, which guides it by more than y.
         """
         if self.extractor is not None:
             raise ConfigError("raw_output is for models without an extractor; use condition() and predict()")

@@ -16,7 +16,7 @@ def test_help_and_version_answer_without_torch(run):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
     assert run("--version").stdout == f"exdiff {exdiff.__version__}\n"
-    for command in ("enhance", "train", "evaluate", "models", "recipes"):
+    for command in ("enhance", "train", "evaluate", "convert", "models", "recipes"):
         assert command in run("--help").stdout
         assert run(command, "--help").exit_code == 0
     assert run("enhace").exit_code == 2

@@ -44,6 +44,22 @@ def test_published_defaults():
     assert (float(a), float(b), float(sigma)) == (0, 1, 0)
 
 
+def test_the_guard_shows_at_the_tied_end_only():
+    plain, guarded = BridgePath(), BridgePath(guard=1e-8)
+    for got, expected in zip(guarded.coefficients(TIMES), plain.coefficients(TIMES), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
+    # The released code's std at 1, float32.
+    assert float(guarded.coefficients(torch.tensor(1.0)).sigma) == pytest.approx(1e-4, rel=1e-4)
+    y = torch.randn(2, 3)
+    assert guarded.prior(y) is y
+    assert not torch.equal(guarded.prior(y, t=0.9), y)
+
+
+def test_a_negative_guard():
+    with pytest.raises(ConfigError, match="got guard -1"):
+        BridgePath(guard=-1)
+
+
 @pytest.mark.parametrize("options", [{"k": 1.0}, {"c": 0.0}])
 def test_impossible_constants(options):
     with pytest.raises(ConfigError, match="k > 1 and c > 0"):

@@ -20,7 +20,8 @@ import torch
 
 from exdiff.errors import CheckpointError
 from exdiff.interop import read_checkpoint
-from exdiff.interop.pickles import StandIn, Stored, read_tensors
+from exdiff.interop.archive import read_tensors
+from exdiff.interop.pickles import StandIn, Stored
 
 
 class Call:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from exdiff.config import build
 from exdiff.errors import ConfigError
-from exdiff.transforms import TRANSFORMS, CompressedSTFT
+from exdiff.transforms import TRANSFORMS, CompressedSTFT, pad_frames
 
 SHAPES = [  # n_fft, hop_length, window
     (510, 255, "sqrt_hann"),
@@ -80,6 +81,48 @@ def test_missing_frames_count_as_silence():
     assert not transform.inverse(spectrum[..., :1], 320).any()
 
 
+def test_reflected_framing_is_torchs_own():
+    transform = CompressedSTFT(510, 128, exponent=1.0, factor=1.0, framing="reflected")
+    for length in (5120, 5121, 5247):
+        wave = torch.randn(1, 1, length, generator=torch.Generator().manual_seed(0))
+        spectrum = transform(wave)
+        expected = torch.stft(wave[0], 510, 128, window=torch.hann_window(510), return_complex=True)
+        assert spectrum.shape[-1] == length // 128 + 1
+        torch.testing.assert_close(spectrum[0], expected)
+        torch.testing.assert_close(transform.inverse(spectrum, length), wave, rtol=0, atol=1e-4)
+        # Frames behind the signal are allowed, and so is a signal that is longer than the frames.
+        longer = torch.nn.functional.pad(spectrum, (0, 9))
+        torch.testing.assert_close(transform.inverse(longer, length)[..., :5000], wave[..., :5000], rtol=0, atol=1e-4)
+        assert transform.inverse(spectrum, 9000).shape == (1, 1, 9000)
+
+
+def test_reflected_framing_takes_short_signals():
+    transform = CompressedSTFT(510, 128, framing="reflected")
+    assert transform(torch.ones(1, 1, 3)).isfinite().all()
+
+
+@pytest.mark.parametrize("factor", [0.15, 1.0])
+def test_the_logarithmic_law(factor):
+    transform = CompressedSTFT(law="log", factor=factor)
+    spectrum = torch.randn(500, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)) * 30
+    small = transform.compress(spectrum)
+    torch.testing.assert_close(small.abs(), factor * torch.log(1 + spectrum.abs()))
+    torch.testing.assert_close(small.angle(), spectrum.angle(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(transform.expand(small), spectrum, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 40, 64, 65])
+def test_padded_frames_equal_numpys(frames):
+    spectrum = torch.randn(2, 3, frames, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    missing = -frames % 64
+    for padding, mode in [("zeros", "constant"), ("reflected", "reflect")]:
+        expected = np.pad(spectrum.numpy(), ((0, 0), (0, 0), (0, missing)), mode=mode)
+        np.testing.assert_array_equal(pad_frames(spectrum, 64, padding).numpy(), expected)
+    assert pad_frames(spectrum, 1) is spectrum
+    with pytest.raises(ValueError, match="padding must be one of zeros, reflected"):
+        pad_frames(spectrum, 64, "mirror")
+
+
 def test_it_has_no_weights_to_save():
     assert not CompressedSTFT().state_dict()
 
@@ -94,6 +137,8 @@ def test_it_has_no_weights_to_save():
         ({"n_fft": 64, "hop_length": 33}, "got 33 for n_fft 64"),
         ({"n_fft": 511}, "n_fft must be even"),
         ({"factor": 0}, "factor must be positive"),
+        ({"law": "lgo"}, "law must be 'power' or 'log', got 'lgo'"),
+        ({"framing": "half"}, "framing must be 'whole' or 'reflected', got 'half'"),
         ({"nfft": 64}, "did you mean 'n_fft'"),
     ],
 )

@@ -83,10 +83,8 @@ class NCSNpp(Backbone):
         check_names("progressive_input", [progressive_input], PROGRESSIVE_INPUT)
         check_names("divide_by_time", [divide_by_time], DIVIDED)
         if nf < 4 or not ch_mult or min(ch_mult) < 1 or num_res_blocks < 1:
-            raise ValueError(
-                "needs nf >= 4, num_res_blocks >= 1 and a ch_mult of 1 or more for each level, "
-                f"got nf {nf}, num_res_blocks {num_res_blocks}, ch_mult {list(ch_mult)}"
-            )
+            got = f"got nf {nf}, num_res_blocks {num_res_blocks}, ch_mult {list(ch_mult)}"
+            raise ValueError(f"needs nf >= 4, num_res_blocks >= 1 and a ch_mult of 1 or more for each level, {got}")
         plan = Plan(
             pictures=in_channels,
             base=nf,

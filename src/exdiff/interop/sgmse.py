@@ -19,7 +19,8 @@ from exdiff.backbones import BACKBONES, NCSNpp
 from exdiff.backbones.ncsnpp_names import from_published, published_names
 from exdiff.config import Recipe, Section, build, nearest
 from exdiff.errors import CheckpointError, ConfigError
-from exdiff.interop.pickles import Stored, read_checkpoint, read_tensors
+from exdiff.interop.archive import read_checkpoint, read_tensors
+from exdiff.interop.pickles import Stored
 
 Settings = Mapping[str, Any]
 
