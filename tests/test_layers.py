@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from exdiff.layers import ChannelNorm, DualPath, ResidualBlock, UNet, fold, frequency_code, unfold
+from exdiff.layers import (
+    ChannelNorm,
+    DualPath,
+    ResidualBlock,
+    UNet,
+    crossfaded,
+    fold,
+    frequency_code,
+    overlapping,
+    unfold,
+)
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -50,6 +60,35 @@ def test_fresh_blocks_are_the_identity(block):
         torch.nn.init.normal_(parameter, std=0.5)
     assert block(x).shape == x.shape
     assert not torch.allclose(block(x), x)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4, 5, 8, 17])
+def test_blocks_crossfade_back_to_the_rows(frames):
+    rows = noise(2, frames, 3)
+    blocks = overlapping(rows, 8)
+    assert blocks.shape[2:] == (8, 3)
+    torch.testing.assert_close(crossfaded(blocks, frames), rows)
+
+
+def loud_dual_path(span: int) -> DualPath:
+    block = DualPath(4, 3, span)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=1.0, generator=torch.Generator().manual_seed(1))
+    return block
+
+
+def test_what_a_frame_hears_ends_at_the_span():
+    block, x = loud_dual_path(span=8), noise(1, 4, 6, 60)
+    other = x.clone()
+    other[..., 30:] = x[..., :30]
+    before, after = block(x), block(other)
+    torch.testing.assert_close(before[..., :24], after[..., :24])
+    assert not torch.allclose(before[..., 24:30], after[..., 24:30], atol=1e-4)  # it does hear across the seam
+
+
+def test_a_later_start_on_the_grid_changes_nothing_beyond_the_span():
+    block, x = loud_dual_path(span=8), noise(1, 4, 6, 60)
+    torch.testing.assert_close(block(x[..., 12:])[..., 8:], block(x)[..., 20:])
 
 
 def test_the_embedding_reaches_a_residual_block():

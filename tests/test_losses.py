@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from exdiff.losses import complex_l1, magnitude, magnitude_l1, multi_resolution, negative_si_sdr
+from exdiff.losses import (
+    WEIGHTS,
+    complex_l1,
+    critical_bands,
+    distance,
+    loudness_l1,
+    magnitude,
+    magnitude_l1,
+    multi_resolution,
+    negative_si_sdr,
+)
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -78,3 +88,52 @@ def test_multi_resolution_by_hand():
     )
     expected = ((4 * wanted.abs()).sqrt() - wanted.abs().sqrt()).abs().mean()
     assert multi_resolution(estimate, clean, (size,)).item() == pytest.approx(expected.item(), rel=1e-2)
+
+
+def test_critical_bands_share_out_every_bin():
+    bands = critical_bands(257, 16000)
+    assert bands.shape == (42, 257)
+    inner = bands.sum(0)[4:220]  # 125 Hz to 6.8 kHz: triangles half a half-width apart add up to two
+    torch.testing.assert_close(inner, torch.full_like(inner, 2.0))
+
+
+def test_loudness_by_hand():
+    """Twice the amplitude is 4 ** 0.23 times as loud in every band."""
+    clean = noise(1, 1, 16000)
+    once = loudness_l1(torch.zeros_like(clean), clean, 16000)
+    twice = loudness_l1(2 * clean, clean, 16000)
+    floor = (1e-5) ** 0.23  # what silence keeps, relative to the mean of all bands
+    assert (twice / once).item() == pytest.approx((4**0.23 - 1) / (1 - floor), rel=0.03)
+    assert loudness_l1(clean, clean, 16000).item() == 0
+
+
+def test_loudness_hears_a_low_band_as_well_as_a_wide_high_one():
+    """One critical band of noise is missing: 200 to 300 Hz weighs as much as 3 to 3.6 kHz, unlike in a spectrogram."""
+
+    def without(low: float, high: float) -> torch.Tensor:
+        spectrum = torch.fft.rfft(noise(1, 1, 16000))
+        spectrum[..., int(low) : int(high)] = 0
+        return torch.fft.irfft(spectrum, 16000)
+
+    clean = noise(1, 1, 16000)
+    low, high = without(200, 300), without(3000, 3600)
+    assert loudness_l1(low, clean, 16000) > 0.5 * loudness_l1(high, clean, 16000)
+    assert multi_resolution(low, clean) < 0.4 * multi_resolution(high, clean)
+
+
+def test_loudness_has_a_finite_gradient_at_silence():
+    for clean in (noise(1, 1, 4000), torch.zeros(1, 1, 4000)):
+        estimate = torch.zeros(1, 1, 4000, requires_grad=True)
+        loudness_l1(estimate, clean, 16000).backward()
+        assert estimate.grad is not None
+        assert estimate.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("term", ["complex", "magnitude", "si_sdr", "resolutions", "loudness"])
+def test_a_weight_scales_its_own_term(term):
+    wave, clean = noise(1, 1, 4000), noise(1, 1, 4000, seed=1)
+    spectrum, target = (torch.fft.rfft(x.reshape(1, 1, 40, 100)).mT for x in (wave, clean))
+    off = dict.fromkeys(WEIGHTS, 0.0) | {"total": 1.0}
+    values = [distance(wave, spectrum, clean, target, off | {term: w}, 16000) for w in (1.0, 2.5)]
+    assert values[0] != 0
+    torch.testing.assert_close(values[1], 2.5 * values[0])

@@ -177,10 +177,17 @@ def test_the_extractor_learns_only_jointly_the_rest_always(joint):
         assert reached is (joint == "true" or not name.startswith("extractor.")), name
 
 
-def test_joint_means_that_the_diffusion_teaches_the_extractor():
-    model = make("model.extractor_weights={total: 0.0}")
+@pytest.mark.parametrize("detach", ["true", "false"])
+def test_joint_means_that_the_diffusion_teaches_the_extractor(detach):
+    """All of it, or, if the estimate is detached, all but the layer that makes the estimate of the latents."""
+    model = make("model.extractor_weights={total: 0.0}", f"model.detach={detach}")
+    torch.nn.init.normal_(model.backbone.outlet.weight, std=0.1)  # so that the latents count for something
+    for fusion in model.fusion.parameters():
+        torch.nn.init.normal_(fusion, std=0.1)
     model.loss(*pair(), draws())["loss"].backward()
-    assert all(p.grad is not None and p.grad.any() for p in model.extractor.parameters())
+    for name, parameter in model.extractor.named_parameters():
+        reached = parameter.grad is not None and bool(parameter.grad.any())
+        assert reached is (detach == "false" or not name.startswith("outlet.")), name
 
 
 @pytest.mark.parametrize(("focus", "share"), [(0.0, 0.0), (0.25, 0.25), (1.0, 1.0)])

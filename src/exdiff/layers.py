@@ -18,6 +18,8 @@ from torch.nn import functional
 # How a condition map enters a network's own map: (level, x, condition) -> x; addition where there is none.
 Inject = Callable[[int, Tensor, Tensor], Tensor]
 
+_SPAN = 64  # frames of a dual-path block along time, even: about a second
+
 
 def fold(x: Tensor, factor: int) -> Tensor:
     """[B, C, F, N] -> [B, C * factor, F / factor, N]: neighbouring bins become channels."""
@@ -80,11 +82,34 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(functional.silu(h))
 
 
-class DualPath(nn.Module):
-    """Two bidirectional LSTMs, along frequency within a frame, then along time within a band (Le et al. 2021)."""
+def overlapping(rows: Tensor, span: int) -> Tensor:
+    """[R, N, C] -> [R, K, span, C]: blocks that overlap by half, zeros outside; block 1 begins at row 0."""
+    half, frames = span // 2, rows.shape[1]
+    count = -(-frames // half) + 1
+    rows = functional.pad(rows, (0, 0, half, count * half - frames))
+    return rows.unfold(1, span, half).transpose(2, 3)
 
-    def __init__(self, channels: int, hidden: int) -> None:
+
+def crossfaded(blocks: Tensor, frames: int) -> Tensor:
+    """[R, K, span, C] -> [R, frames, C]: undo `overlapping`, each block faded linearly into the next."""
+    rows, count, span, channels = blocks.shape
+    half = span // 2
+    rise = ((torch.arange(half, device=blocks.device) + 0.5) / half).to(blocks.dtype)[:, None]
+    mixed = blocks[:, 1:, :half] * rise + blocks[:, :-1, half:] * (1 - rise)
+    return mixed.reshape(rows, (count - 1) * half, channels)[:, :frames]
+
+
+class DualPath(nn.Module):
+    """Two bidirectional LSTMs, along frequency within a frame, then along time within a band (Le et al. 2021).
+
+    Along time they run over overlapping blocks of `span` frames, even, as in dual-path separation (Luo et al. 2020):
+    what a frame hears ends there, so that a long recording gives the same in windows as in one piece, and the blocks
+    of a recording run side by side. Left to themselves, trained LSTMs remembered for more than ten seconds.
+    """
+
+    def __init__(self, channels: int, hidden: int, span: int = _SPAN) -> None:
         super().__init__()
+        self.span = span
         self.norm_frequency, self.norm_time = ChannelNorm(channels), ChannelNorm(channels)
         self.frequency = nn.LSTM(channels, hidden, batch_first=True, bidirectional=True)
         self.time = nn.LSTM(channels, hidden, batch_first=True, bidirectional=True)
@@ -99,7 +124,9 @@ class DualPath(nn.Module):
         rows = self.out_frequency(self.frequency(rows)[0])
         x = x + rows.reshape(batch, frames, bands, channels).permute(0, 3, 2, 1)
         rows = self.norm_time(x).permute(0, 2, 3, 1).reshape(batch * bands, frames, channels)
-        rows = self.out_time(self.time(rows)[0])
+        blocks = overlapping(rows, self.span)
+        blocks = self.out_time(self.time(blocks.flatten(0, 1))[0]).unflatten(0, blocks.shape[:2])
+        rows = crossfaded(blocks, frames)
         return x + rows.reshape(batch, bands, frames, channels).permute(0, 3, 1, 2)
 
 
@@ -119,6 +146,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.stride = 2 ** (len(channels) - 1)
+        self.alignment = _SPAN // 2 if middle else 1  # frames between the blocks of the dual-path middle
 
         def level(width: int) -> nn.ModuleList:
             return nn.ModuleList([ResidualBlock(width, embedding_channels, 2**i) for i in range(blocks)])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -67,6 +67,7 @@ class ExDiff(nn.Module):
         output: what the backbone's output means.
         residual: the output is added to the estimate (denoised outputs only).
         joint: the extractor learns from the diffusion loss too, instead of being frozen.
+        detach: of a joint extractor the diffusion's loss reaches the latents only: the estimate is its own loss's.
         weights: of the diffusion's loss terms, see `WEIGHTS`.
         extractor_weights: the same for the extractor's estimate; its `total` weighs it against the diffusion's loss.
         focus: share of the training times that sit at t_max, where sampling begins.
@@ -100,6 +101,7 @@ class ExDiff(nn.Module):
         output: Literal["denoised", "score", "noise", "velocity"] = "denoised",
         residual: bool = True,
         joint: bool = False,
+        detach: bool = False,
         weights: Mapping[str, float] | None = None,
         extractor_weights: Mapping[str, float] | None = None,
         focus: float = 0.0,
@@ -111,7 +113,8 @@ class ExDiff(nn.Module):
         self.transform, self.path, self.extractor = transform, path, extractor
         self.backbone, self.fusion = backbone, fusion
         self.sample_rate, self.level, self.anchor, self.output = sample_rate, level, anchor, output
-        self.residual, self.joint, self.focus = residual and output == "denoised", joint, focus
+        self.residual, self.focus = residual and output == "denoised", focus
+        self.joint, self.detach = joint, detach
         self.precondition = Precondition(**precondition) if precondition is not None else None
         self.frames_multiple, self.frames_padding = frames_multiple, frames_padding
         self.weights = WEIGHTS | dict(weights or {})
@@ -136,8 +139,10 @@ class ExDiff(nn.Module):
 
     @property
     def alignment(self) -> int:
-        """Samples between the frames of all transforms: windows that start at multiples of it see the same frames."""
-        return math.lcm(self.transform.hop_length, self.extractor.alignment if self.extractor is not None else 1)
+        """Samples: windows that start at multiples of it see the same frames, grouped alike, in all parts."""
+        frames = self.backbone.alignment if self.backbone is not None else 1
+        extractor = self.extractor.alignment if self.extractor is not None else 1
+        return math.lcm(self.transform.hop_length * frames, extractor)
 
     def train(self, mode: bool = True) -> ExDiff:
         """As every module's; but a frozen extractor never goes into training mode, where dropout and norms change."""
@@ -220,7 +225,7 @@ class ExDiff(nn.Module):
         terms: dict[str, Tensor] = {}
         if self.extractor is not None and self.extractor_learns:
             estimate, spectrum = condition.estimate, condition.estimate_spectrum
-            terms["extractor"] = distance(estimate, spectrum, clean, target, self.extractor_weights)
+            terms["extractor"] = distance(estimate, spectrum, clean, target, self.extractor_weights, self.sample_rate)
         if self.backbone is not None:
             terms["diffusion"] = self._diffusion_loss(clean, target, condition, generator, adversary)
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
@@ -237,13 +242,15 @@ class ExDiff(nn.Module):
         which for a score network is the published weighting sigma^2 |s - s_hat|^2 (Eq. (12) of Richter et al. 2023).
         """
         assert self.path is not None
+        if self.detach:
+            condition = replace(condition, estimate_spectrum=condition.estimate_spectrum.detach())
         times = self._times(len(clean), generator).to(clean.device)
         sample = self.path.sample(target, condition.y.detach(), times, generator)
         prediction = self.predict(sample.x_t, times, condition)
         if self.output != "denoised":
             return (prediction.noise - sample.z).abs().square().mean()
         wave = self.transform.inverse(prediction.denoised, clean.shape[-1])
-        loss = distance(wave, prediction.denoised, clean, target, self.weights)
+        loss = distance(wave, prediction.denoised, clean, target, self.weights, self.sample_rate)
         if adversary is None:
             return loss
         return loss + balanced(loss, adversary.judge(wave, clean), prediction.denoised, self.weights["adversary"])

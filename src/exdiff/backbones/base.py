@@ -22,6 +22,11 @@ class Backbone(nn.Module):
         """(F_j, N_j) of each resolution for an input of `bins` x `frames`."""
         raise NotImplementedError("a backbone defines feature_sizes()")
 
+    @property
+    def alignment(self) -> int:
+        """Frames: windows that start at multiples of it are treated alike; 1 if time is never grouped."""
+        return 1
+
     def forward(
         self,
         x: Tensor,

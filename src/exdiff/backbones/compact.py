@@ -62,6 +62,10 @@ class CompactBackbone(Backbone):
         bands = self._padded(bins) // self.folding
         return [(bands // 2**i, frames) for i in range(len(self.feature_channels))]
 
+    @property
+    def alignment(self) -> int:
+        return self.body.alignment
+
     def forward(
         self,
         x: Tensor,

@@ -58,7 +58,7 @@ class CompactExtractor(Extractor):
 
     @property
     def alignment(self) -> int:
-        return self.transform.hop_length
+        return self.transform.hop_length * self.body.alignment
 
     def forward(self, mixture: Tensor) -> Extraction:
         batch, channels, length = mixture.shape
