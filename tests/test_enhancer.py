@@ -2,9 +2,11 @@
 
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from torch import Tensor, nn
 
@@ -331,3 +333,14 @@ def test_a_real_model_streams_as_it_enhances(checkpoint):
     np.testing.assert_allclose(streamed, whole, atol=1e-5)
     batched = load(checkpoint, device="cpu", precision="fp32", batch_windows=3, **SHORT)
     np.testing.assert_allclose(batched(audio, RATE, sampler="predictor_corrector", steps=2), whole, atol=1e-4)
+
+
+def test_the_embedded_model_gives_the_same_in_windows_as_in_one():
+    """Trained networks could remember; what a frame hears ends within the overlap, so that seams change nothing."""
+    noisy_files = sorted(Path("examples/speech/noisy").glob("*.flac"))
+    audio = np.concatenate([soundfile.read(path, dtype="float32")[0] for path in noisy_files])[: 12 * RATE]
+    options = {"device": "cpu", "precision": "fp32"}
+    whole = load("speech", segment_seconds=15.0, **options)(audio, RATE)
+    windows = load("speech", segment_seconds=5.0, **options)(audio, RATE)
+    difference = 10 * np.log10(np.square(windows - whole).sum() / np.square(whole).sum())
+    assert difference < -50

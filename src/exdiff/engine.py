@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from exdiff.audio import resample
 from exdiff.errors import ExDiffError
@@ -47,13 +46,12 @@ class Engine:
         self.model, self.device, self.dtype, self.batch = model, device, dtype, batch
 
     def process(self, windows: Iterator[np.ndarray], job: Job, run: Run) -> Iterator[np.ndarray]:
-        """Windows [C, n], `job.hop` apart, in; enhanced ones out, or [2C, n] with the rest below for stems."""
+        """Windows [C, n] in; enhanced ones out, or [2C, n] with the rest below for stems."""
         group: list[np.ndarray] = []
         first = 0
         for window in windows:
-            # A batch holds one length: only the last window may be shorter, and only the first needs no alignment.
-            full = first == 0 or len(group) * len(window) >= self.batch
-            if group and (full or window.shape != group[0].shape):
+            # A batch holds one length: only the last window may be shorter.
+            if group and (len(group) * len(window) >= self.batch or window.shape != group[0].shape):
                 yield from self._group(group, first, job, run)
                 first, group = first + len(group), []
             group.append(window)
@@ -101,30 +99,16 @@ class Engine:
         """[B, T] at the model's rate -> [B, T]: level, condition, sample, and back."""
         mixture = signals[:, None].to(self.device)
         gain = LEVELS[self.model.level](mixture, self.model.sample_rate)
-        aligned, starts = self._align(mixture * gain, items, job)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            condition = self.model.condition(aligned)
-            wave = condition.estimate if job.steps == 0 else self._sample(condition, aligned.shape[-1], items, job, run)
-        wave = torch.stack([row[:, s : s + mixture.shape[-1]] for row, s in zip(wave.float(), starts, strict=True)])
-        result = (wave / gain)[:, 0].cpu().numpy()
+            condition = self.model.condition(mixture * gain)
+            wave = condition.estimate if job.steps == 0 else self._sample(condition, mixture.shape[-1], items, job, run)
+        result = (wave.float() / gain)[:, 0].cpu().numpy()
         if not np.isfinite(result).all():
             raise ExDiffError(
                 f"the sampler diverged in window {items[0].window} (its output is not finite); "
                 "use another --sampler or more --steps"
             )
         return result
-
-    def _align(self, mixture: Tensor, items: Sequence[_Item], job: Job) -> tuple[Tensor, list[int]]:
-        """Put silence around each signal so that frames lie where the whole recording's would; and where each starts.
-
-        Half a frame's shift alone changes an estimate by -30 dB.
-        """
-        unit = self.model.alignment
-        starts = [round(item.window * job.hop * self.model.sample_rate / job.rate) % unit for item in items]
-        if not any(starts):
-            return mixture, starts
-        rows = [functional.pad(row, (start, unit - start)) for row, start in zip(mixture, starts, strict=True)]
-        return torch.stack(rows), starts
 
     def _sample(self, condition: Any, length: int, items: Sequence[_Item], job: Job, run: Run) -> Tensor:
         assert job.sampler is not None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -39,7 +40,8 @@ class Enhancer:
         steps: of the sampler; 0 gives the extractor's estimate.
         sampler_options: further keyword arguments of the sampler and of `schedule`.
         segment_seconds: length of a window, context included.
-        overlap_seconds: what two neighbouring windows share; each throws half of it away.
+        overlap_seconds: what two neighbouring windows share at least; each throws half of it away. It grows until
+            windows begin where the model's frames do: half a frame's shift alone changes an estimate by -30 dB.
         batch_windows: mono windows computed at once; None is 1 on a CPU, where more gains little, and 8 elsewhere.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "fp32" or "bf16".
@@ -141,7 +143,6 @@ class Enhancer:
             options = {key: value for key, value in options.items() if key in known}
         return Job(
             rate=check_rate(sample_rate),
-            hop=self._grid(sample_rate).hop,
             seed=call.get("seed", 0),
             steps=self.steps if steps is None else steps,
             strength=call.get("strength", 1.0),
@@ -151,7 +152,8 @@ class Enhancer:
         ).check(self.model)
 
     def _grid(self, sample_rate: int) -> Grid:
-        return Grid.of_seconds(self.segment_seconds, self.overlap_seconds, _FADE_SECONDS, sample_rate)
+        grid = Grid.of_seconds(self.segment_seconds, self.overlap_seconds, _FADE_SECONDS, sample_rate)
+        return grid.aligned(Fraction(self.model.alignment * sample_rate, self.model.sample_rate))
 
     def _whole(self, samples: np.ndarray, job: Job) -> np.ndarray:
         parts = list(self._run(iter([samples]), job))

@@ -51,10 +51,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Job:
-    """The choices of one call; `rate` is the signal's, in Hz, `hop` from one window to the next, in its samples."""
+    """The choices of one call; `rate` is the signal's, in Hz."""
 
     rate: int
-    hop: int
     seed: int
     steps: int
     strength: float

@@ -9,7 +9,8 @@ whole signal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -46,6 +47,21 @@ class Grid:
     def of_seconds(cls, segment: float, overlap: float, fade: float, sample_rate: int) -> Grid:
         """The grid at one rate; whole seconds give the same instants at every rate."""
         return cls(round(segment * sample_rate), round((segment - overlap) * sample_rate), round(fade * sample_rate))
+
+    def aligned(self, unit: Fraction) -> Grid:
+        """The same with windows at multiples of `unit` samples, hence with more overlap, where the hop is that long.
+
+        Example:
+            >>> Grid(100, 80, 4).aligned(Fraction(30)), Grid(100, 80, 4).aligned(Fraction(25, 2))
+            (Grid(length=100, hop=60, fade=4), Grid(length=100, hop=75, fade=4))
+            >>> Grid(100, 80, 4).aligned(Fraction(90))
+            Grid(length=100, hop=80, fade=4)
+        """
+        whole = unit.numerator  # the least multiple of the unit that is a number of samples
+        if whole <= self.hop:
+            return replace(self, hop=self.hop - self.hop % whole)
+        # Rates that share little with the model's: windows lie within a sample of the frames near the beginning.
+        return replace(self, hop=int(self.hop // unit * unit) or self.hop)
 
     def count(self, total: int) -> int:
         """Number of windows that a signal of `total` samples takes."""
