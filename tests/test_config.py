@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from exdiff.config import build, nearest
+from exdiff.config import Recipe, build, nearest
 from exdiff.errors import ConfigError
 
 
@@ -56,3 +56,17 @@ def test_nearest_lists_what_is_allowed_when_nothing_is_near():
     assert nearest("xyz", ["b", "a"]) == "; allowed: a, b"
     assert nearest("xyz", []) == "; allowed: none"
     assert nearest("exponentail", ["exponential", "heun"]) == "; did you mean 'exponential'?"
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "1E-03", ".1e-2", "+10e-4", "0.001"])
+def test_numbers_with_an_exponent_are_numbers(text, tmp_path):
+    """YAML 1.1 reads 1e-3 as a word; nobody who writes it means one."""
+    assert Recipe.load("debug", [f"training.learning_rate={text}"]).training["learning_rate"] == 0.001
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"base: debug\ntraining: {{learning_rate: {text}}}\n")
+    assert Recipe.load(path).training["learning_rate"] == 0.001
+
+
+@pytest.mark.parametrize("text", ["e3", "1e", "v1e-3", "1e-3s"])
+def test_words_stay_words(text):
+    assert Recipe.load("debug", [f"name={text}"]).name == text

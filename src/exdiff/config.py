@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
@@ -138,7 +139,7 @@ def _read(source: str | Path) -> dict[str, Any]:
     else:
         raise ConfigError(f"unknown recipe {str(source)!r}{nearest(str(source), names())}")
     try:
-        table = yaml.safe_load(text) or {}
+        table = _parse(text) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"recipe {str(source)!r} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(table, dict):
@@ -173,6 +174,21 @@ def _apply(table: dict[str, Any], override: str) -> None:
         if not isinstance(section, dict):
             raise ConfigError(f"override {override!r}: {parent!r} is a value, not a section")
     try:
-        section[last] = yaml.safe_load(text)
+        section[last] = _parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"override {override!r} has an unreadable value") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 1e-3 for a word; everybody else, YAML 1.2 included, for a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)

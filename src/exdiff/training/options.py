@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from types import NoneType
 from typing import Any
 
 from exdiff.config import nearest
@@ -41,4 +42,20 @@ class Options:
         for key in section:
             if key not in known:
                 raise ConfigError(f"training: unknown key {key!r}{nearest(key, known)}")
-        return cls(**section)
+        options = cls(**section)
+        for field in fields(cls):
+            _check(field.name, str(field.type), getattr(options, field.name))
+        return options
+
+
+_POSITIVE = {"steps", "batch", "segment_seconds", "learning_rate", "clip", "log_every"}
+_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "str | None": "text"}
+
+
+def _check(name: str, kind: str, value: Any) -> None:
+    """ConfigError unless the value has the field's type (a whole number will do for a float) and is large enough."""
+    types = {"int": int, "float": (int, float), "bool": bool}.get(kind, (str, NoneType) if "None" in kind else str)
+    if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
+        raise ConfigError(f"training: {name} must be {_WORDS[kind]}, got {value!r}")
+    if isinstance(value, int | float) and (value < 0 or (value == 0 and name in _POSITIVE)):
+        raise ConfigError(f"training: {name} must be {'more than' if name in _POSITIVE else 'at least'} 0, got {value}")

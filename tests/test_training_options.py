@@ -1,0 +1,34 @@
+"""The training section is checked before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from exdiff.errors import ConfigError
+from exdiff.training.options import Options
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"learning_rate": "fast"}, "learning_rate must be a number, got 'fast'"),
+        ({"learning_rate": 0}, "learning_rate must be more than 0, got 0"),
+        ({"batch": 0}, "batch must be more than 0, got 0"),
+        ({"steps": 1.5}, "steps must be a whole number, got 1.5"),
+        ({"steps": True}, "steps must be a whole number, got True"),
+        ({"segment_seconds": -1}, "segment_seconds must be more than 0, got -1"),
+        ({"warmup": -1}, "warmup must be at least 0, got -1"),
+        ({"adversary": "yes please"}, "adversary must be true or false, got 'yes please'"),
+        ({"init": 3}, "init must be text, got 3"),
+        ({"optimiser": None}, "optimiser must be text, got None"),
+        ({"learnin_rate": 1e-3}, "did you mean 'learning_rate'"),
+    ],
+)
+def test_a_wrong_option_says_what_is_wrong(section, message):
+    with pytest.raises(ConfigError, match=message):
+        Options.of(section)
+
+
+def test_a_whole_number_will_do_for_a_number_and_zero_where_it_means_something():
+    options = Options.of({"segment_seconds": 2, "warmup": 0, "decay_share": 0, "workers": 0, "init": None})
+    assert (options.segment_seconds, options.warmup, options.init) == (2, 0, None)
