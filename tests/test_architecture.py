@@ -20,6 +20,7 @@ LINES = (
     {"arrays", "audio", "highband", "layers", "levels", "losses", "machine", "optimiser", "windows"},
     {"transforms", "diffusion", "metrics"},
     {"samplers", "backbones", "extractors", "fusion", "data", "adversary"},
+    {"objectives"},
     {"model", "jobs", "interop"},
     {"checkpoint", "cost", "engine"},
     {"enhancer"},

@@ -193,7 +193,8 @@ def test_joint_means_that_the_diffusion_teaches_the_extractor(detach):
 @pytest.mark.parametrize(("focus", "share"), [(0.0, 0.0), (0.25, 0.25), (1.0, 1.0)])
 def test_focus_is_the_share_of_times_at_the_start(focus, share):
     model = make(f"model.focus={focus}")
-    times = model._times(4000, draws())
+    spectra = torch.zeros(4000, 1, 1, 1, dtype=torch.complex64)
+    times = model.objective.sample(model.path, model.predict, spectra, spectra, draws()).t
     assert ((times >= model.path.t_min) & (times <= model.path.t_max)).all()
     assert (times == model.path.t_max).float().mean().item() == pytest.approx(share, abs=0.03)
     others = times[times < model.path.t_max]
@@ -207,6 +208,7 @@ def test_focus_is_the_share_of_times_at_the_start(focus, share):
         ("model.level=locla", "unknown level 'locla'; did you mean 'local'"),
         ("model.anchor=estimat", "unknown anchor 'estimat'; did you mean 'estimate'"),
         ("model.output=nois", "unknown output 'nois'; did you mean 'noise'"),
+        ("model.last_step=-1", "needs 0 <= focus <= 1, last_step >= 0"),
         ("model.weights={sisdr: 1}", "unknown weight 'sisdr'; did you mean 'si_sdr'"),
         ("model.extractor_weights={compex: 1}", "unknown weight 'compex'; did you mean 'complex'"),
         ("model.jiont=true", "unknown key 'jiont'; did you mean 'joint'"),

@@ -32,7 +32,8 @@ def build_model(recipe: Recipe) -> ExDiff:
     extractor = build(EXTRACTORS, recipe.extractor, sample_rate=recipe.sample_rate) if recipe.extractor else None
     backbone = fusion = path = None
     if recipe.backbone:
-        signals = 3 if extractor is not None else 2  # x_t, mixture and, if there is one, the estimate
+        guided = extractor is not None and recipe.model.get("estimate_input", True)
+        signals = 3 if guided else 2  # x_t, mixture and the estimate
         backbone = build(BACKBONES, recipe.backbone, in_channels=2 * signals, out_channels=2)
         path = build(PATHS, recipe.path)
         if extractor is not None:

@@ -63,18 +63,21 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Recipe:
-        """Check the top-level keys and make a recipe of a plain table."""
+        """Check the top-level keys and make a recipe of a plain table; a section that is null is empty."""
         allowed = [f.name for f in fields(cls)]
         for key in table:
             if key not in allowed:
                 raise ConfigError(f"recipe: unknown key {key!r}{nearest(key, allowed)}")
         if "name" not in table:
             raise ConfigError("recipe: the key 'name' is missing")
-        return cls(**table)
+        return cls(**{key: {} if value is None and key in _SECTIONS else value for key, value in table.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved recipe as plain values, as stored in a checkpoint."""
         return asdict(self)
+
+
+_SECTIONS = {f.name for f in fields(Recipe) if f.type == "Section"}
 
 
 def names() -> list[str]:

@@ -11,10 +11,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from exdiff.config import check_names
+
 # Terms of `distance`; `adversary` (adversary.py) is the norm of its gradient relative to that of all the others,
 # `total` scales their sum.
-WEIGHTS = {"complex": 1.0, "magnitude": 1.0, "si_sdr": 0.03, "resolutions": 0.0, "loudness": 0.0}
-WEIGHTS |= {"adversary": 0.3, "total": 1.0}
+WEIGHTS = {"complex": 1.0, "squared": 0.0, "magnitude": 1.0, "waveform": 0.0, "si_sdr": 0.03, "resolutions": 0.0}
+WEIGHTS |= {"loudness": 0.0, "adversary": 0.3, "total": 1.0}
+
+
+def complete(weights: Mapping[str, float] | None) -> dict[str, float]:
+    """`WEIGHTS` with these changes; ValueError for one that is not there."""
+    check_names("weight", weights or (), WEIGHTS)
+    return WEIGHTS | dict(weights or {})
 
 
 def distance(
@@ -24,15 +32,17 @@ def distance(
 
     `rate` is that of the waveforms in Hz.
     """
-    total = weights["complex"] * complex_l1(spectrum, target)
-    total = total + weights["magnitude"] * magnitude_l1(spectrum, target)
-    if weights["si_sdr"]:
-        total = total + weights["si_sdr"] * negative_si_sdr(wave, clean)
-    if weights["resolutions"]:
-        total = total + weights["resolutions"] * multi_resolution(wave, clean)
-    if weights["loudness"]:
-        total = total + weights["loudness"] * loudness_l1(wave, clean, rate)
-    return weights["total"] * total
+    terms = {
+        "complex": lambda: complex_l1(spectrum, target),
+        "squared": lambda: (spectrum - target).abs().square().mean(),
+        "magnitude": lambda: magnitude_l1(spectrum, target),
+        "waveform": lambda: (wave - clean).abs().mean(),
+        "si_sdr": lambda: negative_si_sdr(wave, clean),
+        "resolutions": lambda: multi_resolution(wave, clean),
+        "loudness": lambda: loudness_l1(wave, clean, rate),
+    }
+    parts = [weights[name] * term() for name, term in terms.items() if weights[name]]
+    return weights["total"] * sum(parts, start=wave.new_zeros(()))
 
 
 def complex_l1(estimate: Tensor, clean: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from exdiff.adversary import Adversary, balanced
+from exdiff.adversary import Adversary
 from exdiff.backbones import Backbone
 from exdiff.config import check_names
 from exdiff.diffusion import KINDS, GaussianPath, Precondition, Prediction
@@ -27,7 +27,8 @@ from exdiff.errors import ConfigError
 from exdiff.extractors import Extractor
 from exdiff.fusion import Fusion
 from exdiff.levels import LEVELS
-from exdiff.losses import WEIGHTS, distance
+from exdiff.losses import complete, distance
+from exdiff.objectives import Objective
 from exdiff.transforms import PADDINGS, CompressedSTFT, pad_frames
 
 ANCHORS = ("mixture", "estimate")
@@ -57,23 +58,22 @@ class ExDiff(nn.Module):
 
     Args:
         transform: invertible time-frequency transform.
-        path: Gaussian path between clean and anchor; None for an extractor alone.
+        path, backbone: Gaussian path and score network; None for an extractor alone (sampled with 0 steps).
         extractor: discriminative model, or None (plain diffusion, as SGMSE+).
-        backbone: score network, or None (an extractor alone, sampled with 0 steps).
         fusion: how latents reach the backbone.
         sample_rate: Hz inside the model.
         level: name of the level scaling.
         anchor: where the reverse process starts.
         output: what the backbone's output means.
         residual: the output is added to the estimate (denoised outputs only).
+        estimate_input: the backbone is given the estimate; if not, latents alone guide, and the mixture replaces it.
         joint: the extractor learns from the diffusion loss too, instead of being frozen.
         detach: of a joint extractor the diffusion's loss reaches the latents only: the estimate is its own loss's.
         weights: of the diffusion's loss terms, see `WEIGHTS`.
         extractor_weights: the same for the extractor's estimate; its `total` weighs it against the diffusion's loss.
-        focus: share of the training times that sit at t_max, where sampling begins.
+        focus, last_step: see `Objective`.
         precondition: arguments of `Precondition`; None feeds the backbone and reads its output as they are.
-        frames_multiple: spectrograms are lengthened to a multiple of so many frames, as published models want.
-        frames_padding: with what, "zeros" or "reflected".
+        frames_multiple, frames_padding: lengthen spectrograms so far, with "zeros" or "reflected", as published.
 
     Raises:
         ValueError: an unknown level, anchor, output, weight or padding, or parts that do not belong together.
@@ -100,11 +100,13 @@ class ExDiff(nn.Module):
         anchor: Literal["mixture", "estimate"] = "mixture",
         output: Literal["denoised", "score", "noise", "velocity"] = "denoised",
         residual: bool = True,
+        estimate_input: bool = True,
         joint: bool = False,
         detach: bool = False,
         weights: Mapping[str, float] | None = None,
         extractor_weights: Mapping[str, float] | None = None,
         focus: float = 0.0,
+        last_step: int = 0,
         precondition: Mapping[str, Any] | None = None,
         frames_multiple: int = 1,
         frames_padding: str = "zeros",
@@ -113,13 +115,12 @@ class ExDiff(nn.Module):
         self.transform, self.path, self.extractor = transform, path, extractor
         self.backbone, self.fusion = backbone, fusion
         self.sample_rate, self.level, self.anchor, self.output = sample_rate, level, anchor, output
-        self.residual, self.focus = residual and output == "denoised", focus
+        self.residual, self.estimate_input = residual and output == "denoised", estimate_input
         self.joint, self.detach = joint, detach
         self.precondition = Precondition(**precondition) if precondition is not None else None
         self.frames_multiple, self.frames_padding = frames_multiple, frames_padding
-        self.weights = WEIGHTS | dict(weights or {})
-        self.extractor_weights = WEIGHTS | dict(extractor_weights or {})
-        check_names("weight", [*self.weights, *self.extractor_weights], WEIGHTS)
+        self.objective = Objective(output, complete(weights), focus, last_step, sample_rate)
+        self.extractor_weights = complete(extractor_weights)
         check_names("level", [level], LEVELS)
         check_names("anchor", [anchor], ANCHORS)
         check_names("output", [output], KINDS)
@@ -170,11 +171,11 @@ class ExDiff(nn.Module):
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
         """One evaluation of the network at state x_t, complex [B, C, F, N], and times t [B]."""
         others = [condition.mixture]
-        if self.extractor is not None:
+        if self.extractor is not None and self.estimate_input:
             others.append(condition.estimate_spectrum)
         path, output = self._evaluate(x_t, others, t, condition.features)
         if self.residual:
-            output = output + condition.estimate_spectrum
+            output = output + others[-1]
         return Prediction(output, self.output, path, x_t, condition.y, t)
 
     def raw_output(self, x_t: Tensor, y: Tensor, t: Tensor) -> Tensor:
@@ -238,26 +239,13 @@ class ExDiff(nn.Module):
         generator: torch.Generator | None,
         adversary: Adversary | None,
     ) -> Tensor:
-        """Data prediction: the distance of the denoised estimate. Otherwise: the error of the noise, |z - z_hat|^2,
-        which for a score network is the published weighting sigma^2 |s - s_hat|^2 (Eq. (12) of Richter et al. 2023).
-        """
-        assert self.path is not None
+        assert self.path is not None  # there is a backbone
         if self.detach:
             condition = replace(condition, estimate_spectrum=condition.estimate_spectrum.detach())
-        times = self._times(len(clean), generator).to(clean.device)
-        sample = self.path.sample(target, condition.y.detach(), times, generator)
-        prediction = self.predict(sample.x_t, times, condition)
-        if self.output != "denoised":
-            return (prediction.noise - sample.z).abs().square().mean()
+        predict = partial(self.predict, condition=condition)
+        sample = self.objective.sample(self.path, predict, target, condition.y.detach(), generator)
+        prediction = predict(sample.x_t, sample.t)
+        if not self.objective.measures_estimate:
+            return self.objective.of_noise(prediction, sample)
         wave = self.transform.inverse(prediction.denoised, clean.shape[-1])
-        loss = distance(wave, prediction.denoised, clean, target, self.weights, self.sample_rate)
-        if adversary is None:
-            return loss
-        return loss + balanced(loss, adversary.judge(wave, clean), prediction.denoised, self.weights["adversary"])
-
-    def _times(self, count: int, generator: torch.Generator | None) -> Tensor:
-        """Uniform over the path, a share `focus` of them at its start, where one evaluation must do it all."""
-        assert self.path is not None
-        uniform, chosen = torch.rand(2, count, generator=generator)
-        times = self.path.t_min + (self.path.t_max - self.path.t_min) * uniform
-        return torch.where(chosen < self.focus, self.path.t_max, times)
+        return self.objective.of_estimate(wave, prediction.denoised, clean, target, adversary)
