@@ -115,3 +115,31 @@ def test_best_seconds_leaves_out_the_warm_up(monkeypatch):
     grads = []
     assert machine.best_seconds(lambda: grads.append(torch.is_grad_enabled()), repeats=3) == 3.0
     assert grads == [False] * 4
+
+
+def test_memory_is_kept_where_the_c_library_can(monkeypatch):
+    asked = []
+
+    class Library:
+        @staticmethod
+        def mallopt(option, value):
+            asked.append((option, value))
+            return 1
+
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: Library)
+    assert machine.keep_memory()
+    assert asked == [(-3, 2**30), (-1, 2**31 - 1)]
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: object())
+    assert not machine.keep_memory()
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_weights_follow_the_layout_and_keep_their_values(monkeypatch, last):
+    monkeypatch.setattr(machine, "_channels_last_is_faster", lambda name, device: last)
+    module = torch.nn.Sequential(torch.nn.Conv2d(4, 6, 3), torch.nn.Linear(2, 3))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    machine.fast_weights(module, torch.float32)
+    assert module[0].weight.is_contiguous(memory_format=torch.channels_last) is last
+    assert module[0].weight.is_leaf
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name])

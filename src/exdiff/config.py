@@ -70,7 +70,8 @@ class Recipe:
                 raise ConfigError(f"recipe: unknown key {key!r}{nearest(key, allowed)}")
         if "name" not in table:
             raise ConfigError("recipe: the key 'name' is missing")
-        return cls(**{key: {} if value is None and key in _SECTIONS else value for key, value in table.items()})
+        values: dict[str, Any] = {k: {} if v is None and k in _SECTIONS else v for k, v in table.items()}
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved recipe as plain values, as stored in a checkpoint."""

@@ -23,6 +23,7 @@ from exdiff.config import Recipe, build
 from exdiff.engine import Engine
 from exdiff.errors import AudioError, ConfigError
 from exdiff.jobs import CallOptions, Job, Run, choose_device, resolve_sampler, sampler_keys
+from exdiff.machine import fast_weights
 from exdiff.machine import precision as choose_precision
 from exdiff.samplers import Sampler
 from exdiff.windows import Grid, cut, join
@@ -70,14 +71,16 @@ class Enhancer:
         where = choose_device(device)
         if batch_windows is not None and batch_windows < 1:
             raise ConfigError(f"batch_windows must be 1 or more, got {batch_windows}")
+        dtype = choose_precision(precision, where.type)
         self.model = model.to(where).eval()
+        fast_weights(self.model, dtype)
         self.sampler = resolve_sampler(sampler)
         self.sampler_options = dict(sampler_options or {})
         self.steps = steps
         self.segment_seconds, self.overlap_seconds = segment_seconds, overlap_seconds
         self.last = Run()
         batch = batch_windows or (1 if where.type == "cpu" else 8)
-        self._engine = Engine(self.model, where, choose_precision(precision, where.type), batch)
+        self._engine = Engine(self.model, where, dtype, batch)
         # Wrong arguments are refused here, not at the first call.
         self._grid(model.sample_rate)
         self._job(model.sample_rate)

@@ -35,7 +35,7 @@ def resampled(x, kernel, up):
 
 
 @pytest.mark.parametrize("up", [False, True])
-@pytest.mark.parametrize("kernel", [(1, 3, 3, 1), (1, 1), (1, 2, 4, 1), (1, 4, 6, 6, 4, 1)])
+@pytest.mark.parametrize("kernel", [(1, 3, 3, 1), (1, 1), (1, 2, 4, 1), (1, 3, 4, 2), (1, 4, 6, 6, 4, 1)])
 def test_resampling_is_its_definition(kernel, up):
     x = np.random.default_rng(0).standard_normal((2, 8, 6))
     out = Resample(kernel, up)(torch.tensor(x, dtype=torch.float32)[None])[0]
@@ -46,6 +46,31 @@ def test_resampling_is_its_definition(kernel, up):
 def test_resampling_keeps_a_constant_inside():
     for up in (False, True):
         assert torch.allclose(Resample(up=up)(torch.ones(1, 1, 8, 8))[..., 2:-2, 2:-2], torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_savings_of_inference_change_nothing(batch):
+    """Without gradients sums and activations work in place, and for one item the time embedding is a bias."""
+    torch.manual_seed(0)
+    network = NCSNpp(nf=8, ch_mult=(1, 2), num_res_blocks=1, image_size=32, attn_resolutions=(16,))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    x, t = torch.randn(2, 4, 17, 9), torch.tensor([0.2, 0.7])
+    learning = network(x, t)
+    assert learning.requires_grad
+    with torch.inference_mode():
+        torch.testing.assert_close(network(x[:batch], t[:batch]), learning[:batch].detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_bf16_is_within_40_db():
+    torch.manual_seed(0)
+    network = NCSNpp(nf=16, ch_mult=(1, 2), num_res_blocks=1, image_size=32)
+    x, t = torch.randn(1, 4, 32, 16), torch.tensor([0.5])
+    with torch.inference_mode():
+        exact = network(x, t)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = network(x, t)
+    assert 20 * torch.log10((rounded.float() - exact).norm() / exact.norm()) < -40
 
 
 class Flat:

@@ -25,6 +25,7 @@ from exdiff.backbones.base import Backbone
 from exdiff.backbones.ncsnpp_blocks import Attention, Head, Resample, ResidualBlock, TimeEmbedding, convolution
 from exdiff.config import check_names
 from exdiff.layers import Inject
+from exdiff.machine import fast_layout
 
 PROGRESSIVE, PROGRESSIVE_INPUT = ("output_skip", "none"), ("input_skip", "none")
 DIVIDED = ("picture", "output", "nothing")
@@ -112,7 +113,7 @@ class NCSNpp(Backbone):
     ) -> Tensor:
         bins, frames = x.shape[2:]
         x = x if self.centered else 2 * x - 1
-        x = functional.pad(x, (0, -frames % self.stride, 0, -bins % self.stride))
+        x = fast_layout(functional.pad(x, (0, -frames % self.stride, 0, -bins % self.stride)))
         embedding = self.time(time)
         skips = self.encoder(x, embedding, condition or None, inject)
         picture = self.decoder(self.middle(skips[-1], embedding), skips, embedding)

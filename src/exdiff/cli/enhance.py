@@ -106,8 +106,10 @@ def _run(tasks: list[Task], settings: _Settings) -> int:
 
     from exdiff.cli.work import enhance_file
     from exdiff.enhancer import load
+    from exdiff.machine import keep_memory
     from exdiff.samplers import SAMPLERS
 
+    keep_memory()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     enhancer = load(settings.model, **settings.options)

@@ -27,6 +27,9 @@ def evaluate(
     """Score models and folders of estimates against clean references."""
     with reporting():
         from exdiff import evaluation
+        from exdiff.machine import keep_memory
+
+        keep_memory()
 
         names = tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics is not None else None
         models = model or ([] if estimates else ["speech"])

@@ -22,8 +22,10 @@ def train(
     """Train a recipe."""
     with reporting():
         from exdiff.config import Recipe
+        from exdiff.machine import keep_memory
         from exdiff.training import train as run
 
+        keep_memory()
         chosen = Recipe.load(recipe, overrides or ())
         folder = out or Path("runs") / chosen.name
         run(chosen, folder, resume=resume, max_minutes=max_minutes)
