@@ -19,6 +19,9 @@ WEIGHTS = {"complex": 1.0, "squared": 0.0, "magnitude": 1.0, "waveform": 0.0, "s
 WEIGHTS |= {"loudness": 0.0, "adversary": 0.3, "total": 1.0}
 
 
+_EXCESS = 3.0
+
+
 def complete(weights: Mapping[str, float] | None) -> dict[str, float]:
     """`WEIGHTS` with these changes; ValueError for one that is not there."""
     check_names("weight", weights or (), WEIGHTS)
@@ -90,8 +93,9 @@ def multi_resolution(estimate: Tensor, clean: Tensor, sizes: tuple[int, ...] = (
 def loudness_l1(estimate: Tensor, clean: Tensor, rate: int) -> Tensor:
     """L1 of the specific loudness, the power in each critical band raised to 0.23 (Zwicker), waveforms [B, C, T].
 
-    Every band of hearing counts alike, while a spectrogram has most of its bins above the voice's formants. Power 50 dB
-    below the mean of the clean signal's bands is not heard.
+    Every band of hearing counts alike, while a spectrogram has most of its bins above the voice's formants. What is too
+    loud counts `_EXCESS` times what is missing, since noise that stays is heard as a thing of its own (the asymmetric
+    disturbance of ITU-T P.862). Power 50 dB below the mean of the clean signal's bands is not heard.
     """
     size = 2 * round(0.016 * rate)
     window = torch.hann_window(size, device=estimate.device)
@@ -100,7 +104,8 @@ def loudness_l1(estimate: Tensor, clean: Tensor, rate: int) -> Tensor:
     power = critical_bands(size // 2 + 1, rate).to(estimate.device) @ (spectra.real.square() + spectra.imag.square())
     made, wanted = power.chunk(2)
     floor = 1e-5 * wanted.mean((-1, -2), keepdim=True) + 1e-8
-    return ((made + floor).pow(0.23) - (wanted + floor).pow(0.23)).abs().mean()
+    excess = (made + floor).pow(0.23) - (wanted + floor).pow(0.23)
+    return torch.where(excess > 0, _EXCESS * excess, -excess).mean()
 
 
 @functools.cache

@@ -24,6 +24,7 @@ Row = tuple[str, str, str, str]
 COLUMNS = ("file", "ovrl", "sig", "bak")
 RATE = 16000  # Hz, of DNSMOS
 _PEAK = 0.7
+WINDOW = 144160  # samples, what DNSMOS hears at once
 MINIMUM_SECONDS = 1.0  # DNSMOS repeats shorter clips many times over; their scores say little
 
 
@@ -77,7 +78,9 @@ def _score_one(scorer: Scorer, root: Path, clip: Clip) -> Row:
     name = _name(clip, root)
     if len(audio) < MINIMUM_SECONDS * RATE:
         return name, "", "", ""
-    # One level for all: the score depends on it, and the mixer sets its own.
+    # One window, the clip repeated until it is full or cut: the metric's own windows overlap so much that a clip of five
+    # seconds takes three, and a third of the time ranks clips as well. One level for all: the score depends on it.
+    audio = np.resize(audio, WINDOW)
     audio = (audio * (_PEAK / max(float(np.abs(audio).max()), 1e-5))).astype(np.float32)
     scores = scorer(audio, audio, audio, RATE)
     ovrl, sig, bak = (f"{v:.4f}" if math.isfinite(v) else "" for v in (scores[f"dnsmos_{k}"] for k in COLUMNS[1:]))
