@@ -124,6 +124,9 @@ def decode_mono(path: str | os.PathLike[str], sample_rate: int, stream: int = 0)
     return resample(audio.mean(axis=0), rate, sample_rate)
 
 
+_OGG_SECONDS = 0.06  # the longest Opus frame
+
+
 class _SequentialFile(soundfile.SoundFile):
     """soundfile seeks after each block of a seekable file, and libmpg123 then complains on standard error."""
 
@@ -153,8 +156,9 @@ class _SoundFileSource:
                 break
             total += len(block)
             yield np.ascontiguousarray(block.T)
-        # Without a Xing header the length of an mp3 is an estimate.
-        if self.info[2] is not None and total < self.info[2] and self.file.format != "MP3":
+        # Without a Xing header the length of an mp3 is an estimate, and some Opus files end a few samples early.
+        slack = {"MP3": self.info[2] or 0, "OGG": _OGG_SECONDS * self.file.samplerate}.get(self.file.format, 0)
+        if self.info[2] is not None and total < self.info[2] - slack:
             raise self._cut(total)
 
     def _cut(self, total: int) -> AudioError:
