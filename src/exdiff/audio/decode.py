@@ -124,7 +124,7 @@ def decode_mono(path: str | os.PathLike[str], sample_rate: int, stream: int = 0)
     return resample(audio.mean(axis=0), rate, sample_rate)
 
 
-_OGG_SECONDS = 0.06  # the longest Opus frame
+_OGG_SECONDS = 0.5  # some encoders promise a frame or more that they never wrote
 
 
 class _SequentialFile(soundfile.SoundFile):
@@ -156,7 +156,7 @@ class _SoundFileSource:
                 break
             total += len(block)
             yield np.ascontiguousarray(block.T)
-        # Without a Xing header the length of an mp3 is an estimate, and some Opus files end a few samples early.
+        # Without a Xing header the length of an mp3 is an estimate, and some Ogg files end a little early.
         slack = {"MP3": self.info[2] or 0, "OGG": _OGG_SECONDS * self.file.samplerate}.get(self.file.format, 0)
         if self.info[2] is not None and total < self.info[2] - slack:
             raise self._cut(total)
