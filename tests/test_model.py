@@ -190,6 +190,16 @@ def test_joint_means_that_the_diffusion_teaches_the_extractor(detach):
         assert reached is (detach == "false" or not name.startswith("outlet.")), name
 
 
+def test_denoised_targets_are_what_the_frozen_extractor_makes_of_the_clean_recording():
+    clean, mixture = pair()
+    plain, denoising = (make("model.joint=false", f"model.denoise_targets={on}") for on in ("false", "true"))
+    gain = LEVELS["local"](clean, 16000)
+    target = plain.extractor(clean * gain).estimate.detach() / gain
+    assert not torch.allclose(target, clean)
+    expected = plain.loss(target, mixture, draws())["loss"]
+    torch.testing.assert_close(denoising.loss(clean, mixture, draws())["loss"], expected)
+
+
 @pytest.mark.parametrize(("focus", "share"), [(0.0, 0.0), (0.25, 0.25), (1.0, 1.0)])
 def test_focus_is_the_share_of_times_at_the_start(focus, share):
     model = make(f"model.focus={focus}")
@@ -223,5 +233,8 @@ def test_a_typo_is_an_error(override, message):
 def test_parts_that_do_not_belong_together_are_refused():
     with pytest.raises(ConfigError, match="anchor 'estimate' needs an extractor"):
         make("extractor={}", "fusion={}", "model.anchor=estimate")
+    for trained in ("model.joint=true", "extractor={}"):  # targets must not follow what learns from them
+        with pytest.raises(ConfigError, match="denoise_targets needs an extractor that is frozen"):
+            make(trained, "model.denoise_targets=true")
     with pytest.raises(ConfigError, match="needs an extractor, a backbone, or both"):
         make("extractor={}", *ALONE)

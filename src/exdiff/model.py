@@ -71,6 +71,8 @@ class ExDiff(nn.Module):
         detach: of a joint extractor the diffusion's loss reaches the latents only: the estimate is its own loss's.
         weights: of the diffusion's loss terms, see `WEIGHTS`.
         extractor_weights: the same for the extractor's estimate; its `total` weighs it against the diffusion's loss.
+        denoise_targets: the frozen extractor cleans the targets first: what it makes of an almost clean recording has
+            less of the recording's own noise, which a generative model would learn to make.
         focus, last_step: see `Objective`.
         precondition: arguments of `Precondition`; None feeds the backbone and reads its output as they are.
         frames_multiple, frames_padding: lengthen spectrograms so far, with "zeros" or "reflected", as published.
@@ -103,6 +105,7 @@ class ExDiff(nn.Module):
         estimate_input: bool = True,
         joint: bool = False,
         detach: bool = False,
+        denoise_targets: bool = False,
         weights: Mapping[str, float] | None = None,
         extractor_weights: Mapping[str, float] | None = None,
         focus: float = 0.0,
@@ -116,7 +119,7 @@ class ExDiff(nn.Module):
         self.backbone, self.fusion = backbone, fusion
         self.sample_rate, self.level, self.anchor, self.output = sample_rate, level, anchor, output
         self.residual, self.estimate_input = residual and output == "denoised", estimate_input
-        self.joint, self.detach = joint, detach
+        self.joint, self.detach, self.denoise_targets = joint, detach, denoise_targets
         self.precondition = Precondition(**precondition) if precondition is not None else None
         self.frames_multiple, self.frames_padding = frames_multiple, frames_padding
         self.objective = Objective(output, complete(weights), focus, last_step, sample_rate)
@@ -127,6 +130,8 @@ class ExDiff(nn.Module):
         check_names("frames_padding", [frames_padding], PADDINGS)
         if anchor == "estimate" and extractor is None:
             raise ValueError("anchor 'estimate' needs an extractor")
+        if denoise_targets and (extractor is None or self.extractor_learns):
+            raise ValueError("denoise_targets needs an extractor that is frozen")
         if backbone is not None and path is None:
             raise ValueError("a backbone needs a path")
         if backbone is None and extractor is None:
@@ -219,6 +224,8 @@ class ExDiff(nn.Module):
         An extractor alone learns its estimate. With a backbone the extractor is frozen, or, if `joint`, learns from
         both its own loss and the diffusion's. An adversary judges the denoised estimates.
         """
+        if self.denoise_targets:
+            clean = self._denoised(clean)
         gain = LEVELS[self.level](mixture, self.sample_rate)
         clean, mixture = clean * gain, mixture * gain
         target = self._spectrum(clean)
@@ -230,6 +237,12 @@ class ExDiff(nn.Module):
         if self.backbone is not None:
             terms["diffusion"] = self._diffusion_loss(clean, target, condition, generator, adversary)
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+
+    @torch.no_grad()
+    def _denoised(self, clean: Tensor) -> Tensor:
+        assert self.extractor is not None  # checked when the model was built
+        gain = LEVELS[self.level](clean, self.sample_rate)
+        return self.extractor(clean * gain).estimate.float() / gain
 
     def _diffusion_loss(
         self,
