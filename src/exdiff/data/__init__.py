@@ -14,6 +14,7 @@ from exdiff.data.fetch import fetch_music
 from exdiff.data.mixer import Mixer
 from exdiff.data.pairs import Pairs
 from exdiff.data.score import score_clips
+from exdiff.data.shards import Shards
 from exdiff.data.songs import Songs
 from exdiff.data.synthetic import Synthetic
 from exdiff.errors import DataError
@@ -57,6 +58,19 @@ def mix_clips(
     )
 
 
-DATASETS = {"mix": mix_clips, "pairs": Pairs, "songs": Songs, "synthetic": Synthetic}
+DATASETS = {"mix": mix_clips, "pairs": Pairs, "shards": Shards, "songs": Songs, "synthetic": Synthetic}
 
-__all__ = ["DATASETS", "Clip", "ClipCache", "Mixer", "Pairs", "Songs", "Synthetic", "expand", "fetch_music", "mix_clips", "score_clips"]
+__all__ = [
+    "DATASETS",
+    "Clip",
+    "ClipCache",
+    "Mixer",
+    "Pairs",
+    "Shards",
+    "Songs",
+    "Synthetic",
+    "expand",
+    "fetch_music",
+    "mix_clips",
+    "score_clips",
+]
