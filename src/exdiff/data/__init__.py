@@ -17,7 +17,6 @@ from exdiff.data.score import score_clips
 from exdiff.data.shards import Shards
 from exdiff.data.songs import Songs
 from exdiff.data.synthetic import Synthetic
-from exdiff.errors import DataError
 
 
 def mix_clips(

@@ -64,7 +64,7 @@ def pan(x: Array, position: float) -> Array:
 
 
 def widen(x: Array, rng: np.random.Generator, sample_rate: int) -> Array:
-    """A mono signal [T] made wide, [2, T]: a delayed copy, added left and subtracted right, so that the mean stays x."""
+    """A mono signal [T] made wide, [2, T]: a delayed copy, added left, subtracted right; the mean stays x."""
     delay = int(rng.uniform(0.005, 0.025) * sample_rate)
     side = np.zeros_like(x)
     side[delay:] = x[: len(x) - delay] * rng.uniform(0.3, 0.8)

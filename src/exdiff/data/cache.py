@@ -1,7 +1,8 @@
 """A decoded copy of every clip in one memory-mapped file, so that training never waits for a decoder.
 
 Layout of the folder: `audio.i16` (PCM at one rate, clips end to end, channels interleaved) and `index.json` (for each
-clip where it starts, its length, channels and gain: what its samples were divided by to fit). Written once under a temporary name and renamed, so an interrupted build leaves nothing behind.
+clip where it starts, its length, channels and gain: what its samples were divided by to fit). Written once under a
+temporary name and renamed, so an interrupted build leaves nothing behind.
 """
 
 from __future__ import annotations

@@ -47,8 +47,10 @@ def expand(path: str) -> Path:
     return Path(full)
 
 
-def read_manifest(manifest: Path, *, tiers: Sequence[str] = ("A", "B"), kinds: Iterable[str] = KINDS) -> list[Clip]:
-    """Clips of the wanted kinds (`*` stands for anything) and tiers; paths are relative to the manifest's folder.
+def read_manifest(
+    manifest: Path, *, tiers: Sequence[str] | None = ("A", "B"), kinds: Iterable[str] = KINDS
+) -> list[Clip]:
+    """Clips of the wanted kinds (`*` stands for anything) and tiers (None: all); paths are below the manifest's folder.
 
     Raises:
         DataError: no such manifest, a missing column, a score that is no number, or nothing left after the selection.
@@ -64,7 +66,9 @@ def read_manifest(manifest: Path, *, tiers: Sequence[str] = ("A", "B"), kinds: I
             raise DataError(f"{manifest}: no column {', '.join(sorted(missing))}")
         for number, row in enumerate(table, 2):
             tier = row.get("tier") or ""
-            if any(fnmatchcase(row["kind"] or "", kind) for kind in wanted) and (not tier or tier in tiers):
+            if any(fnmatchcase(row["kind"] or "", kind) for kind in wanted) and (
+                not tier or tiers is None or tier in tiers
+            ):
                 clips.append(
                     Clip(
                         manifest.parent / row["file"],
@@ -77,8 +81,18 @@ def read_manifest(manifest: Path, *, tiers: Sequence[str] = ("A", "B"), kinds: I
                     )
                 )
     if not clips:
-        raise DataError(f"{manifest}: no clip of kinds {sorted(wanted)} and tiers {list(tiers)}")
+        raise DataError(f"{manifest}: no clip of kinds {sorted(wanted)} and tiers {list(tiers or ())}")
     return clips
+
+
+def group_songs(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+    """Clips that are parts of songs, by family and pair: kind `songs_x_vocals` with pair `1` is of `songs_x/1`."""
+    songs: dict[str, list[Clip]] = {}
+    for clip in clips:
+        family = clip.kind.rpartition("_")[0]
+        if family and clip.pair:
+            songs.setdefault(f"{family}/{clip.pair}", []).append(clip)
+    return songs
 
 
 def read_folder(root: Path, kind: str) -> list[Clip]:

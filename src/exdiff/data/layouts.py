@@ -2,9 +2,9 @@
 shards and the check all read them here.
 
 Paired folders: `clean/` beside `noisy/` with the same file names, and VoiceBank-DEMAND as published
-(`clean_trainset_28spk_wav`, `noisy_testset_wav` and so on). Songs: folders with `vocals.*` and `accompaniment.*`, or with
-`vocals.*`, `drums.*`, `bass.*` and `other.*` (MUSDB18-HQ), and files `*.stem.mp4` (MUSDB18). Either below `train/`,
-`valid/` or `test/`, or without.
+(`clean_trainset_28spk_wav`, `noisy_testset_wav` and so on). Songs: folders with `vocals.*` and `accompaniment.*`, or
+with `vocals.*`, `drums.*`, `bass.*` and `other.*` (MUSDB18-HQ), and files `*.stem.mp4` (MUSDB18). Either below
+`train/`, `valid/` or `test/`, or without.
 """
 
 from __future__ import annotations

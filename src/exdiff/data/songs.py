@@ -54,7 +54,8 @@ class Songs:
         segment_seconds, sample_rate: size of an example; files of other rates are resampled.
         seed: another seed, other examples.
         roots: folders of songs, MUSDB18 or MUSDB18-HQ roots (of which `train/` is used).
-        manifest: a CSV of clips, see `clips`; kinds songs_*_vocals, songs_*_accompaniment, vocals, music, accompaniment.
+        manifest: a CSV of clips, see `clips`; kinds vocals, music, accompaniment, songs_*_vocals and
+            songs_*_accompaniment.
         tiers: licences that may be used, of the manifest.
         folders: kind (vocals, music or accompaniment) -> folders of recordings without a partner.
         leave_out: names of songs (`*` stands for anything) that are kept for validation.

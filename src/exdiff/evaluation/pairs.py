@@ -1,8 +1,8 @@
-"""DATA on the command line: pairs of a clean signal and its mixture, found in a folder (layouts: `exdiff.data.layouts`).
+"""DATA on the command line: pairs of a clean signal and its mixture, found in a folder (see `exdiff.data.layouts`).
 
 The mixture of paired folders is the noisy file, that of folders of songs the sum of their stems. For MUSDB18 and
-MUSDB18-HQ it is the one that the data set brings, as in `musdb` and `museval`, whose published scores are of that mixture:
-in MUSDB18 it went through the AAC encoder by itself and is not quite the sum of the stems.
+MUSDB18-HQ it is the one that the data set brings, as in `musdb` and `museval`, whose published scores are of that
+mixture: in MUSDB18 it went through the AAC encoder by itself and is not quite the sum of the stems.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fetching samples: by offset where all shards are local files, otherwise from a stream that is read on from where it was.
+"""Fetching samples: by offset where all shards are local files, otherwise from a stream that is read on.
 
 Streams (https:, gs:, hf:, `pipe:` commands) go through webdataset. One process holds one block of samples of them, as
 they came, and one open stream; a jump (a resumed run) opens the shard anew and skips to its place.
@@ -175,7 +175,7 @@ def _stream(address: str) -> Any:
         from webdataset.gopen import gopen
     except ImportError:
         raise DataError(f"{address}: reading it needs webdataset; pip install 'exdiff[shards]'") from None
-    stream = gopen(address)
+    stream: Any = gopen(address)
     if hasattr(stream, "ignore_status"):
         stream.ignore_status.append(_SIGPIPE)
     return stream

@@ -23,8 +23,8 @@ _CHANNELS = 8
 class Shards:
     """A data set of endless examples; `shards[i]` -> (clean, mixture) float32, [T] or, in stereo, [2, T].
 
-    Which sample index i is of, and what happens to it, depends on the seed and these options alone: a run resumes at its
-    index, with any number of processes. See `order` for how samples are shuffled and dealt to lanes.
+    Which sample index i is of, and what happens to it, depends on the seed and these options alone: a run resumes at
+    its index, with any number of processes. See `order` for how samples are shuffled and dealt to lanes.
 
     Args:
         segment_seconds, sample_rate: size of an example; samples of other rates are resampled.
@@ -83,7 +83,7 @@ class Shards:
         """The same stretch of every signal, [C, T] of the example's length and rate, in a fixed order of roles."""
         out: dict[str, Array] = {}
         form: tuple[int, int] | None = None
-        start = shift = 0
+        start = shift = want = 0
         for role in sorted(sample):
             with _open(sample[role], role) as file:
                 if form is None:

@@ -1,4 +1,4 @@
-"""Writing shards with webdataset: each item cut into pieces of some seconds, so that a crop never decodes a whole song."""
+"""Writing shards with webdataset: items are cut into pieces of seconds, so that a crop never decodes a whole song."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Signals:
     start: int = 0  # where in its item it begins, in samples
 
 
-def read_signals(items: Sequence[Item], piece_seconds: float = 20.0) -> Iterator[Signals]:
+def read_signals(items: Iterable[Item], piece_seconds: float = 20.0) -> Iterator[Signals]:
     """The items in pieces, read block by block: the target with its mixture, or, of songs, with all other stems.
 
     Raises:
@@ -109,7 +109,7 @@ def _write(samples: Iterable[Signals], folder: Path, kind: str, size_mb: float) 
 
 def _writer(folder: Path, size_mb: float) -> Any:
     try:
-        from webdataset import ShardWriter
+        from webdataset.writer import ShardWriter
     except ImportError:
         raise DataError("writing shards needs webdataset; pip install 'exdiff[shards]'") from None
     opened: list[BinaryIO] = []
