@@ -90,5 +90,5 @@ def shard(
             kind, items = find_source(Path(source), split=split, tiers=[tier.strip() for tier in tiers.split(",")])
             samples = read_signals(track(items, "writing shards"), seconds)
         index = write_shards(samples, out, kind=kind, size_mb=size)
-        hours = index["seconds"] / 3600
-        say(f"{index['samples']} samples, {hours:.2f} hours, in {len(index['shards'])} shards are in {out}")
+        minutes = index["seconds"] / 60
+        say(f"{index['samples']} samples, {minutes:.1f} minutes, in {len(index['shards'])} shards are in {out}")

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 
+from exdiff.config import check_names
 from exdiff.data.augment import pan, rms, widen
 from exdiff.data.cache import ClipCache
 from exdiff.data.clips import Clip, expand, read_folder, read_manifest
@@ -37,6 +39,12 @@ class SongMix:
     clean_share: float = 0.02  # of examples with vocals alone ...
     silent_share: float = 0.08  # ... and with none; the others have singing where eight crops find it
     level_db: tuple[float, float] = (-32.0, -12.0)  # RMS of the mixture, re full scale
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any] | None) -> SongMix:
+        """The fields that `table` names, the others as above; ValueError names the nearest one to a typo."""
+        check_names("key of mix:", table or (), cls.__dataclass_fields__)
+        return cls(**(table or {}))
 
 
 @dataclass
@@ -84,7 +92,7 @@ class Songs:
     ) -> None:
         self.length, self.sample_rate = round(segment_seconds * sample_rate), sample_rate
         self.seed, self.channels = seed, channels
-        self.mix = SongMix(**(mix or {}))  # type: ignore[arg-type]
+        self.mix = SongMix.of(mix)
         table: dict[str, Song] = {}
         clips: list[Clip] = []
         for root in [roots] if isinstance(roots, str) else roots:

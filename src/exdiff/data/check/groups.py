@@ -60,6 +60,8 @@ def _of_folder(root: Path, only: Path | None = None) -> Plan:
         if path not in known:
             top = path.relative_to(root).parts[0]
             plan.groups.append(Group((Source(path),), SPLITS.get(top, "")))
+    if items and len(plan.groups) > len(items):
+        plan.layout += " and other files"
     return plan
 
 

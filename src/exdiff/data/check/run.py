@@ -80,6 +80,8 @@ def check_data(path: Path, *, workers: int = 1, silence: float = 0.9) -> dict[st
             problems[kind].append({"file": result.rows[number]["file"], "detail": detail})
         rows += result.rows
     problems["duplicate"] = list(_duplicates(rows))
+    clipped = {row["file"]: row["clipped_samples"] for row in rows if "error" not in row}
+    problems["clipping"].sort(key=lambda fault: -clipped[fault["file"]])
     read = [row for row in rows if "error" not in row]
     found = {kind: faults for kind, faults in problems.items() if faults}
     return {

@@ -60,7 +60,7 @@ class Shards:
         self.kind = shards[0].kind
         if mix and self.kind != "songs":
             raise DataError("these shards hold pairs, which are not mixed any more; leave out data.mix")
-        self.mix = SongMix(**(mix or {}))  # type: ignore[arg-type]
+        self.mix = SongMix.of(mix)
         self.order = Order([shard.count for shard in shards], seed=seed, buffer=buffer, lanes=lanes, run=run)
         self._access = open_shards(shards)
 
