@@ -68,7 +68,7 @@ def test_the_streams_of_a_stem_file(musdb):
     audio = {s.role: decode(s.path, s.stream)[0] for s in item.sources}
     assert len({signal.shape for signal in audio.values()}) == 1
     mixture = audio.pop("mixture")
-    assert np.corrcoef(sum(audio.values()).ravel(), mixture.ravel())[0, 1] > 0.9
+    assert np.corrcoef(sum(audio.values()).ravel(), mixture.ravel())[0, 1] > 0.8, "AAC"
 
 
 def test_a_song_may_be_called_test(tmp_path):

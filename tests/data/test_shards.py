@@ -11,6 +11,7 @@ import shutil
 import tarfile
 import threading
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def index_of(folder):
 
 
 def test_what_is_written_is_read_by_webdataset_too(shards):
-    from webdataset.tariterators import group_by_keys, tar_file_iterator
+    from webdataset.tariterators import group_by_keys, tar_file_expander
 
     index = index_of(shards)
     assert (index["kind"], index["samples"], index["seconds"]) == ("pairs", 12, 6.0)
@@ -55,7 +56,7 @@ def test_what_is_written_is_read_by_webdataset_too(shards):
         path = shards / shard["name"]
         assert path.stat().st_size == shard["bytes"]
         with path.open("rb") as file:
-            found = list(group_by_keys(tar_file_iterator(file)))
+            found = list(group_by_keys(tar_file_expander([{"url": path.name, "stream": file}])))
         assert len(found) == shard["samples"]
         for sample in found:
             about = json.loads(sample["json"])
@@ -106,7 +107,8 @@ def test_items_are_cut_into_pieces(voicebank, hq):
         ("p1", 0, 6400),
         ("p1", 6400, 5600),
         ("p2", 0, 6400),
-        ("p2", 6400, 9600),
+        ("p2", 6400, 6400),
+        ("p2", 12800, 3200),
     ]
     (song, *_) = read_signals(find_items(hq, "train"))
     assert sorted(song.signals) == ["bass", "drums", "other", "vocals"]
@@ -265,7 +267,7 @@ def test_each_lane_reads_shards_of_its_own_from_beginning_to_end(lanes):
             once = Counter(places[turn * total : (turn + 1) * total])
             assert len(once) == total, "each sample once a pass"
         numbers = [order.locate(i)[0] for i in range(run * lanes * 40) if i // run % lanes == lane]
-        assert all((a.turn, a.first) <= (b.turn, b.first) for a, b in zip(numbers, numbers[1:], strict=False))
+        assert all((a.turn, a.first) <= (b.turn, b.first) for a, b in pairwise(numbers))
         assert max(block.size for block in numbers) <= 4
 
 
@@ -327,7 +329,7 @@ def test_foreign_archives_are_refused(tmp_path, members, message, monkeypatch):
     monkeypatch.setenv("EXDIFF_ALLOW_PIPE", "1")
     for urls in (url, f"pipe:cat {url}/{{name}}"):
         with pytest.raises(DataError, match=message):
-            Shards(segment_seconds=1.0, sample_rate=RATE, urls=urls)[0]
+            [Shards(segment_seconds=1.0, sample_rate=RATE, urls=urls)[i] for i in range(2)]
 
 
 def test_long_names_and_unequal_partners_are_refused(tmp_path):

@@ -91,11 +91,12 @@ def samples(file: BinaryIO, kind: str, place: str, promised: int, *, load: bool)
     last, count = "", 0
     for key, role, member in _members(file, kind, place, load):
         if key != last:
+            count += 1
+            if count > promised:
+                break
             if last:
                 yield _whole(current, last, kind, place)
-            current, last, count = {}, key, count + 1
-        if count > promised:
-            break
+            current, last = {}, key
         if role in current:
             raise DataError(f"{place}: {key!r} has two members {role!r}")
         if role:
