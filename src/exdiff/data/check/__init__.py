@@ -1,7 +1,7 @@
 """`exdiff data check`: what is wrong with a data set, found before anyone trains on it.
 
 `groups` says which signals there are and which belong together, `measure` listens to one of them in bounded memory,
-`run` does so for all and judges, `report` puts it into words.
+`kinship` compares a mixture with its parts, `run` does so for all and judges, `report` puts it into words.
 """
 
 from __future__ import annotations

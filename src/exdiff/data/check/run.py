@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ import numpy as np
 from exdiff.audio import AudioReader
 from exdiff.data.blocks import exact_blocks
 from exdiff.data.check.groups import Group, make_plan
+from exdiff.data.check.kinship import Kinship
 from exdiff.data.check.measure import Measure
 from exdiff.data.layouts import Source
 from exdiff.errors import AudioError
@@ -40,9 +40,9 @@ KINDS = {
     "bandwidth": "nothing in much of the band: sampled up",
     "duplicate": "the same sound as another file",
 }
+_SUMMED = {"sample_rates": "sample_rate", "channels": "channels", "encodings": "encoding"}
 _OFFSET = 0.01  # of full scale
 _BAND = 0.7  # share of the band
-_RELATED = {"pairs": 0.05, "songs": 0.5}  # correlation of first differences
 _UNJUDGED = frozenset({"rir"})  # an impulse is silent for most of its length, and has any spectrum
 
 
@@ -89,9 +89,7 @@ def check_data(path: Path, *, workers: int = 1, silence: float = 0.9) -> dict[st
         "layout": plan.layout,
         "signals": len(rows),
         "hours": round(sum(row["seconds"] for row in read) / 3600, 4),
-        "sample_rates": _counted(read, "sample_rate"),
-        "channels": _counted(read, "channels"),
-        "encodings": _counted(read, "encoding"),
+        **{name: _counted(read, key) for name, key in _SUMMED.items()},
         "problems": found,
         "faulty": len({fault["file"] for faults in found.values() for fault in faults}),
         "rows": rows,
@@ -138,7 +136,8 @@ def _listen(readers: Sequence[AudioReader | None], group: Group, result: _Result
             _unreadable(result, number, group.sources[number], error)
 
     alive = [number for number, reader in enumerate(readers) if reader is not None]
-    kin = _Kinship(group)
+    roles = [source.role for source in group.sources]
+    kin = Kinship(roles)
     for parts in zip_longest(*(blocks(n, r) for n, r in enumerate(readers) if r is not None)):
         by_number = {n: part for n, part in zip(alive, parts, strict=True) if part is not None}
         for number, part in by_number.items():
@@ -149,46 +148,9 @@ def _listen(readers: Sequence[AudioReader | None], group: Group, result: _Result
     for measure in measures:
         if measure is not None:
             measure.finish()
-    kin.judge(result)
+    for kind, text in kin.judge(result.rows[0]["file"]):
+        result.problems.append((kind, roles.index("mixture"), text))
     return measures
-
-
-class _Kinship:
-    """Whether the mixture of a group has to do with the rest, by the correlation of first differences.
-
-    Differences, because the low frequencies of any two recordings are alike by chance. Of pairs the clean signal is
-    looked for, which may be faint; of songs the sum of all stems, which should be all there is.
-    """
-
-    def __init__(self, group: Group) -> None:
-        self.roles = [source.role for source in group.sources]
-        self.mixture = self.roles.index("mixture") if "mixture" in self.roles else None
-        self.parts = [n for n, role in enumerate(self.roles) if role not in ("mixture", "")]
-        self.least = _RELATED["songs" if len(self.parts) > 1 else "pairs"]
-        self.products = np.zeros(3)  # parts with themselves, mixture with itself, both
-        self.equal = True
-
-    def add(self, blocks: dict[int, np.ndarray]) -> None:
-        if self.mixture not in blocks or not all(n in blocks for n in self.parts):
-            return
-        signals = [blocks[n] for n in (*self.parts, self.mixture)]
-        if len({signal.shape for signal in signals}) > 1:
-            return  # reported as such
-        both = np.sum(signals[:-1], axis=0), signals[-1]
-        self.equal = self.equal and np.array_equal(*both)
-        total, mixture = (np.diff(signal.mean(axis=0, dtype=np.float64)) for signal in both)
-        self.products += total @ total, mixture @ mixture, total @ mixture
-
-    def judge(self, result: _Result) -> None:
-        total, mixture, both = self.products
-        if self.mixture is None or min(total, mixture) <= 0:
-            return
-        if self.equal and len(self.parts) == 1:
-            result.problems.append(("identical", self.mixture, f"equal to {result.rows[0]['file']}"))
-        correlation = both / math.sqrt(total * mixture)
-        if abs(correlation) < self.least:
-            text = f"its correlation with {'the sum of its stems' if len(self.parts) > 1 else result.rows[0]['file']} "
-            result.problems.append(("unrelated", self.mixture, f"{text}is {correlation:.3f}"))
 
 
 def _faults(measure: Measure, silence: float) -> Iterator[tuple[str, str]]:
