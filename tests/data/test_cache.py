@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
+
 import numpy as np
 import pytest
 import soundfile
@@ -102,3 +105,36 @@ def test_a_float_file_beyond_full_scale_does_not_wrap(clips, tmp_path):
     wave = np.array([0.5, -2.0, 1.5])
     soundfile.write(clips[1].path, wave, RATE, subtype="FLOAT")
     np.testing.assert_allclose(ClipCache(clips, tmp_path / "cache", RATE).read(1), wave, atol=1e-4)
+
+
+def test_stereo_and_streams_are_kept_beside_mono(clips, tmp_path):
+    wide = np.random.default_rng(1).uniform(-0.9, 0.9, (700, 2))
+    soundfile.write(clips[1].path, wide, RATE, subtype="FLOAT")
+    soundfile.write(clips[2].path, np.repeat(wide[:, :1], 3, axis=1), RATE, subtype="FLOAT")
+    cache = ClipCache(clips, tmp_path / "cache", RATE, channels=2)
+    assert [cache.read(i).shape for i in range(3)] == [(1, 800), (2, 700), (1, 700)]
+    np.testing.assert_allclose(cache.read(1), wide.T, atol=1e-4)
+    np.testing.assert_array_equal(cache.read(1, 100, 50), cache.read(1)[:, 100:150])
+    np.testing.assert_allclose(cache.read(2), wide.T[:1], atol=1e-4)
+    assert cache.level(1) == pytest.approx(np.sqrt(np.mean(wide**2)), rel=1e-3)
+    mono = ClipCache(clips, tmp_path / "cache", RATE)
+    np.testing.assert_allclose(mono.read(1), wide.mean(axis=1), atol=1e-4)
+    assert mono.folder != cache.folder
+    with pytest.raises(DataError, match="channels must be 1"):
+        ClipCache(clips, tmp_path / "cache", RATE, channels=6)
+
+
+def test_the_key_of_a_mono_cache_is_what_it_was(clips, tmp_path):
+    """Nobody wants to decode everything again because of a new version."""
+    digest = hashlib.sha256(b"8000")
+    for clip in clips:
+        digest.update(f"{clip.path}|{clip.path.stat().st_size}\n".encode())
+    assert ClipCache(clips, tmp_path / "cache", RATE).folder.name == digest.hexdigest()[:16]
+
+
+def test_a_pickled_cache_holds_no_samples(clips, tmp_path):
+    soundfile.write(clips[0].path, np.zeros(100_000), RATE)
+    cache = ClipCache(clips, tmp_path / "cache", RATE)
+    data = pickle.dumps(cache)
+    assert len(data) < 5000
+    np.testing.assert_array_equal(pickle.loads(data).read(2), cache.read(2))

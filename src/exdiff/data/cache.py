@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class ClipCache:
             self.lengths = np.array(index["lengths"], dtype=np.int64)  # in frames
             self.channels = index.get("channels", [1] * len(clips))
             self.gains = index.get("gains", [1.0] * len(clips))
-            self._samples = np.memmap(self.folder / "audio.i16", dtype=np.int16, mode="r")
+            self._samples = self._mapped()
             sizes = {len(x) for x in (self.starts, self.lengths, self.channels, self.gains, clips)}
             whole = len(self._samples) == index["total"] and len(sizes) == 1
         except (OSError, ValueError, KeyError, TypeError):
@@ -60,6 +61,17 @@ class ClipCache:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def _mapped(self) -> np.ndarray:
+        return np.memmap(self.folder / "audio.i16", dtype=np.int16, mode="r")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process maps the file by itself; pickled, a map would be a copy of all samples."""
+        return {key: value for key, value in self.__dict__.items() if key != "_samples"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._samples = self._mapped()
 
     def read(self, index: int, start: int = 0, length: int | None = None) -> np.ndarray:
         """Frames [start, start + length) of one clip, [T] or [C, T], shorter at the clip's end."""
