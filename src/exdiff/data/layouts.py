@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exdiff.audio import SUFFIXES
+from exdiff.config import nearest
 from exdiff.errors import DataError
 
 STEM_SUFFIX = ".stem.mp4"
@@ -64,14 +65,19 @@ class Found:
     faults: list[tuple[Path, str]] = field(default_factory=list)
 
 
-def find_items(root: Path, split: str) -> list[Item]:
+def find_items(root: Path, split: str, *, or_any: bool = False) -> list[Item]:
     """The items of one split, sorted by folder and name: those of `split`, or all where nothing says what they are for.
 
-    A data set that only has another split is taken as it is for "test", but never for "train".
+    Args:
+        root: the folder of a data set.
+        split: "train", "valid" or "test".
+        or_any: take what there is if that is another split.
 
     Raises:
-        DataError: no such folder, no known layout, only a test set to train on, or files without a partner.
+        DataError: no such folder, no known layout, nothing of this split, or files without a partner.
     """
+    if split not in SPLITS.values():
+        raise DataError(f"unknown split {split!r}{nearest(split, set(SPLITS.values()))}")
     found = scan(root)
     if found.faults:
         path, text = found.faults[0]
@@ -82,8 +88,9 @@ def find_items(root: Path, split: str) -> list[Item]:
     for wanted in (split, ""):
         if chosen := [item for item in found.items if item.split == wanted]:
             return chosen
-    if split == "train":
-        raise DataError(f"{str(root)!r} holds {found.items[0].split} data alone, nothing to train on")
+    if not or_any:
+        have = " and ".join(sorted({item.split for item in found.items}))
+        raise DataError(f"{str(root)!r} holds {have} data alone, nothing of the split {split!r}")
     return found.items
 
 

@@ -90,12 +90,12 @@ class Loadable(Protocol):
 def find_pairs(data: Path, limit: int | None = None) -> list[PairFiles]:
     """The pairs in the folder `data`, sorted by name; with `limit`, that many of them, drawn by a fixed seed.
 
-    Of a data set with a training and a test set the latter is taken.
+    Of a data set with a training and a test set the latter is taken, of one without a test set everything.
 
     Raises:
         DataError: no such folder, no known layout, nothing in it, or files without a partner.
     """
-    return _sample([PairFiles(item) for item in find_items(data, "test")], limit)
+    return _sample([PairFiles(item) for item in find_items(data, "test", or_any=True)], limit)
 
 
 def read_audio(path: Path, stream: int = 0) -> tuple[np.ndarray, int]:

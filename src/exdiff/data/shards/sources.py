@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from exdiff.config import Recipe, build
+from exdiff.config import Recipe, build, names
 from exdiff.data.clips import Clip, group_songs, read_manifest
 from exdiff.data.layouts import Item, Source, find_items
 from exdiff.data.shards.writer import Signals
@@ -19,6 +19,8 @@ def find_source(source: Path, *, split: str = "train", tiers: Sequence[str] = ("
     Raises:
         DataError: nothing that belongs together, or pairs and songs side by side.
     """
+    if not source.exists() and str(source) in names():
+        raise DataError(f"{str(source)!r} is a recipe; say how many of its examples are wanted with --examples N")
     items = _of_manifest(source, tiers) if source.suffix.lower() == ".csv" else find_items(source, split)
     kinds = {"songs" if item.rest else "pairs" for item in items}
     if len(kinds) > 1:
