@@ -20,7 +20,7 @@ import soundfile
 from exdiff.config import Recipe
 from exdiff.data import DATASETS, Shards
 from exdiff.data.layouts import find_items
-from exdiff.data.shards import Signals, examples_of, find_source, read_signals, write_shards
+from exdiff.data.shards import Signals, access, examples_of, find_source, read_signals, write_shards
 from exdiff.data.shards.order import Order
 from exdiff.errors import AudioError, ConfigError, DataError
 
@@ -221,6 +221,18 @@ def test_commands_are_run_only_where_that_is_allowed(shards, monkeypatch):
         Shards(**OPTIONS, urls="pipe:exit 3; {name}")
     with pytest.raises(DataError, match="unknown scheme 'ftp'"):
         Shards(**OPTIONS, urls="ftp://x/y")
+
+
+def test_a_forked_process_opens_streams_of_its_own(shards, monkeypatch):
+    monkeypatch.setenv("EXDIFF_ALLOW_PIPE", "1")
+    opened = []
+    stream = access._stream
+    monkeypatch.setattr(access, "_stream", lambda address: (opened.append(address), stream(address))[1])
+    data = Shards(**OPTIONS, urls=f"pipe:cat {shards}/{{name}}", buffer=2)
+    data[0]
+    monkeypatch.setattr(access.os, "getpid", lambda: -1)
+    np.testing.assert_array_equal(data[2][0], Shards(**OPTIONS, urls=str(shards), buffer=2)[2][0])
+    assert opened[1] == opened[2], "the shard is opened again, though its stream had come to the place"
 
 
 def test_several_sets_are_one(shards, tmp_path):

@@ -89,11 +89,14 @@ class ByStream:
         self._held: list[dict[str, bytes]] = []
         self._next: tuple[int, int, int] | None = None  # lane, turn and place of what the stream gives next
         self._stream: Iterator[dict[str, bytes]] = iter(())
+        self._owner = os.getpid()
 
     def get(self, order: Order, block: Block, slot: int) -> dict[str, bytes]:
         if self._block != block:
             self._block, self._held = None, []  # one block in memory, not two
-            if self._next != (block.lane, block.turn, block.first):
+            forked = self._owner != os.getpid()  # two processes must not read from one pipe
+            if forked or self._next != (block.lane, block.turn, block.first):
+                self._owner = os.getpid()
                 self._stream = self._open_at(order, block)
             self._held = [next(self._stream) for _ in range(block.size)]
             self._next = (block.lane, block.turn, block.first + block.size)
