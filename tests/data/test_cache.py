@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
+
 import numpy as np
 import pytest
 import soundfile
@@ -40,7 +43,7 @@ def test_it_gives_what_the_files_hold(clips, tmp_path):
 def test_every_clip_is_decoded_once(clips, tmp_path, monkeypatch):
     decoded = []
     decode = module.decode_mono
-    monkeypatch.setattr(module, "decode_mono", lambda path, rate: (decoded.append(path), decode(path, rate))[1])
+    monkeypatch.setattr(module, "decode_mono", lambda path, *rest: (decoded.append(path), decode(path, *rest))[1])
     for _ in range(2):
         ClipCache(clips, tmp_path / "cache", RATE)
     assert decoded == [c.path for c in clips]
@@ -73,10 +76,10 @@ def test_damage_is_noticed(clips, tmp_path, damage):
 def test_an_interrupted_build_leaves_nothing_behind(clips, tmp_path, monkeypatch):
     decode = module.decode_mono
 
-    def breaks(path, rate):
+    def breaks(path, *rest):
         if path == clips[2].path:
             raise KeyboardInterrupt
-        return decode(path, rate)
+        return decode(path, *rest)
 
     monkeypatch.setattr(module, "decode_mono", breaks)
     with pytest.raises(KeyboardInterrupt):
@@ -93,7 +96,7 @@ def test_a_clip_that_cannot_be_decoded_is_named(clips, tmp_path):
 
 
 def test_a_clip_without_a_sample_left_is_named(clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "decode_mono", lambda path, rate: np.zeros(0, np.float32))
+    monkeypatch.setattr(module, "decode_mono", lambda path, *rest: np.zeros(0, np.float32))
     with pytest.raises(DataError, match=r"a\.wav holds no sound"):
         ClipCache(clips, tmp_path / "cache", RATE)
 
@@ -101,4 +104,37 @@ def test_a_clip_without_a_sample_left_is_named(clips, tmp_path, monkeypatch):
 def test_a_float_file_beyond_full_scale_does_not_wrap(clips, tmp_path):
     wave = np.array([0.5, -2.0, 1.5])
     soundfile.write(clips[1].path, wave, RATE, subtype="FLOAT")
-    np.testing.assert_allclose(ClipCache(clips, tmp_path / "cache", RATE).read(1), wave / 2, atol=1e-4)
+    np.testing.assert_allclose(ClipCache(clips, tmp_path / "cache", RATE).read(1), wave, atol=1e-4)
+
+
+def test_stereo_and_streams_are_kept_beside_mono(clips, tmp_path):
+    wide = np.random.default_rng(1).uniform(-0.9, 0.9, (700, 2))
+    soundfile.write(clips[1].path, wide, RATE, subtype="FLOAT")
+    soundfile.write(clips[2].path, np.repeat(wide[:, :1], 3, axis=1), RATE, subtype="FLOAT")
+    cache = ClipCache(clips, tmp_path / "cache", RATE, channels=2)
+    assert [cache.read(i).shape for i in range(3)] == [(1, 800), (2, 700), (1, 700)]
+    np.testing.assert_allclose(cache.read(1), wide.T, atol=1e-4)
+    np.testing.assert_array_equal(cache.read(1, 100, 50), cache.read(1)[:, 100:150])
+    np.testing.assert_allclose(cache.read(2), wide.T[:1], atol=1e-4)
+    assert cache.level(1) == pytest.approx(np.sqrt(np.mean(wide**2)), rel=1e-3)
+    mono = ClipCache(clips, tmp_path / "cache", RATE)
+    np.testing.assert_allclose(mono.read(1), wide.mean(axis=1), atol=1e-4)
+    assert mono.folder != cache.folder
+    with pytest.raises(DataError, match="channels must be 1"):
+        ClipCache(clips, tmp_path / "cache", RATE, channels=6)
+
+
+def test_the_key_of_a_mono_cache_is_what_it_was(clips, tmp_path):
+    """Nobody wants to decode everything again because of a new version."""
+    digest = hashlib.sha256(b"8000")
+    for clip in clips:
+        digest.update(f"{clip.path}|{clip.path.stat().st_size}\n".encode())
+    assert ClipCache(clips, tmp_path / "cache", RATE).folder.name == digest.hexdigest()[:16]
+
+
+def test_a_pickled_cache_holds_no_samples(clips, tmp_path):
+    soundfile.write(clips[0].path, np.zeros(100_000), RATE)
+    cache = ClipCache(clips, tmp_path / "cache", RATE)
+    data = pickle.dumps(cache)
+    assert len(data) < 5000
+    np.testing.assert_array_equal(pickle.loads(data).read(2), cache.read(2))

@@ -14,18 +14,18 @@ from exdiff.errors import DataError
 
 
 def scorer(estimate, clean, mixture, sample_rate):
-    """A quality that is the clip's length; at module level, so that another process finds it."""
+    """A quality that is the clip's pitch in 100 Hz; at module level, so that another process finds it."""
     assert sample_rate == 16000
     assert clean is mixture is estimate
-    quality = len(estimate) / sample_rate
+    quality = round(np.abs(np.fft.rfft(estimate)).argmax() * sample_rate / len(estimate) / 100, 1)
     return {"dnsmos_ovrl": quality, "dnsmos_sig": quality + 1, "dnsmos_bak": float("nan")}
 
 
 @pytest.fixture
 def manifest(tmp_path):
-    for name, seconds, rate in (("a", 1.0, 16000), ("b", 2.0, 8000), ("c", 0.9, 16000), ("n", 3.0, 16000)):
+    for name, seconds, rate, pitch in (("a", 1, 16000, 1), ("b", 2, 8000, 2), ("c", 0.9, 16000, 3), ("n", 3, 16000, 4)):
         (tmp_path / "clips").mkdir(exist_ok=True)
-        wave = 0.1 * np.sin(np.arange(round(seconds * rate)) / 9)
+        wave = 0.1 * np.sin(2 * np.pi * 100 * pitch * np.arange(round(seconds * rate)) / rate)
         soundfile.write(tmp_path / "clips" / f"{name}.wav", wave, rate)
     lines = [f"clips/{n}.wav,{'noise' if n == 'n' else 'speech'},s{n},{t}" for n, t in zip("abcn", "ACBA", strict=True)]
     (tmp_path / "manifest.csv").write_text("\n".join(["file,kind,speaker,tier", *lines]) + "\n")

@@ -30,7 +30,7 @@ def test_voicebank_names_and_other_suffixes(speech, tmp_path):
     write(flac.with_suffix(".flac"), signals(0)[1])
     pairs = find_pairs(tmp_path / "vb")
     assert len(pairs) == 3
-    assert pairs[0].other.suffix == ".flac"
+    assert pairs[0].item.mixture.path.suffix == ".flac"
 
 
 def test_a_song_s_mixture_is_the_sum_of_its_stems(songs):
@@ -57,10 +57,10 @@ def test_limit_draws_a_sorted_nested_sample(tmp_path):
 
 def test_faults_of_the_folder_are_said(speech, songs, tmp_path):
     (speech / "noisy" / "001_noise_+5dB.wav").unlink()
-    with pytest.raises(DataError, match=r"1 files .* lack their partner; '001_noise_\+5dB', for one, is not in noisy/"):
+    with pytest.raises(DataError, match=r"001_noise_\+5dB.wav' lacks its partner: '001_noise_\+5dB' is not in noisy/"):
         find_pairs(speech)
     (songs / "A [live]" / "accompaniment.wav").unlink()
-    with pytest.raises(DataError, match=r"'A \[live\]' .* no accompaniment"):
+    with pytest.raises(DataError, match=r"A \[live\]/vocals.wav' has no accompaniment"):
         find_pairs(songs)
     with pytest.raises(DataError, match="does not exist"):
         find_pairs(tmp_path / "nowhere")
@@ -72,8 +72,8 @@ def test_faults_of_the_folder_are_said(speech, songs, tmp_path):
         find_pairs(tmp_path / "empty")
     (tmp_path / "stems").mkdir()
     (tmp_path / "stems" / "song.stem.mp4").touch()
-    with pytest.raises(DataError, match="MUSDB stem files cannot be read yet"):
-        find_pairs(tmp_path / "stems")
+    with pytest.raises(AudioError, match="song.stem.mp4: empty"):
+        find_pairs(tmp_path / "stems")[0].load()
 
 
 def test_two_files_for_one_item_are_refused(speech):
@@ -93,3 +93,17 @@ def test_what_does_not_fit_is_said_when_loaded(speech):
         find_pairs(speech)[0].load()
     with pytest.raises(DataError, match=r"\(3,\), mixture \(4,\)"):
         Pair("odd", np.zeros(3), np.zeros(4), RATE).load()
+
+
+def test_musdb_brings_its_mixture(tmp_path):
+    stems = {s: signals(n, channels=2)[0] for n, s in enumerate(("vocals", "drums", "bass", "other"))}
+    for split in ("train", "test"):
+        for stem, samples in {**stems, "mixture": 0.9 * sum(stems.values())}.items():
+            write(tmp_path / split / "Song" / f"{stem}.wav", samples)
+    (pair,) = find_pairs(tmp_path)
+    assert (pair.name, pair.item.split) == ("Song", "test")
+    loaded = pair.load()
+    assert np.array_equal(loaded.clean, stems["vocals"])
+    assert np.array_equal(loaded.mixture, 0.9 * sum(stems.values()))
+    (tmp_path / "test" / "Song" / "mixture.wav").unlink()
+    np.testing.assert_allclose(find_pairs(tmp_path)[0].load().mixture, sum(stems.values()), atol=1e-6)

@@ -1,18 +1,22 @@
-"""Training data: clips from manifests and folders, decoded once, mixed on the fly."""
+"""Training data: clips from manifests and folders, decoded once, mixed on the fly.
+
+A data set is anything with `source[i]` -> (clean, mixture), float32 of one shape, [T] or [C, T], the same for every i;
+endless, and a function of (seed, i) alone, so that a run resumes by its index.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from exdiff.data.cache import ClipCache
-from exdiff.data.clips import Clip, read_folder, read_manifest, read_scores
+from exdiff.data.clips import Clip, expand, read_folder, read_manifest, read_scores
 from exdiff.data.fetch import fetch_music
 from exdiff.data.mixer import Mixer
+from exdiff.data.pairs import Pairs
 from exdiff.data.score import score_clips
+from exdiff.data.shards import Shards
+from exdiff.data.songs import Songs
 from exdiff.data.synthetic import Synthetic
-from exdiff.errors import DataError
 
 
 def mix_clips(
@@ -53,15 +57,19 @@ def mix_clips(
     )
 
 
-def expand(path: str) -> Path:
-    """Environment variables and `~` in a path; EXDIFF_CACHE has a default, all others must be set."""
-    os.environ.setdefault("EXDIFF_CACHE", str(Path.home() / ".cache" / "exdiff"))
-    full = os.path.expanduser(os.path.expandvars(path))
-    if "$" in full:
-        raise DataError(f"{path}: set the environment variable that it names, or give the path itself")
-    return Path(full)
+DATASETS = {"mix": mix_clips, "pairs": Pairs, "shards": Shards, "songs": Songs, "synthetic": Synthetic}
 
-
-DATASETS = {"mix": mix_clips, "synthetic": Synthetic}
-
-__all__ = ["DATASETS", "Clip", "ClipCache", "Mixer", "Synthetic", "expand", "fetch_music", "mix_clips", "score_clips"]
+__all__ = [
+    "DATASETS",
+    "Clip",
+    "ClipCache",
+    "Mixer",
+    "Pairs",
+    "Shards",
+    "Songs",
+    "Synthetic",
+    "expand",
+    "fetch_music",
+    "mix_clips",
+    "score_clips",
+]

@@ -55,3 +55,17 @@ def clip_peaks(x: Array, fraction: float) -> Array:
     """Hard clipping at `fraction` of the peak."""
     limit = fraction * float(np.abs(x).max(initial=0.0))
     return np.clip(x, -limit, limit) if limit > 0 else x
+
+
+def pan(x: Array, position: float) -> Array:
+    """A mono signal [T] between the loudspeakers, [2, T]: -1 left, 0 middle, 1 right; the power stays that of two."""
+    angle = (position + 1) * np.pi / 4
+    return (np.sqrt(2) * np.stack([np.cos(angle) * x, np.sin(angle) * x])).astype(np.float32)
+
+
+def widen(x: Array, rng: np.random.Generator, sample_rate: int) -> Array:
+    """A mono signal [T] made wide, [2, T]: a delayed copy, added left, subtracted right; the mean stays x."""
+    delay = int(rng.uniform(0.005, 0.025) * sample_rate)
+    side = np.zeros_like(x)
+    side[delay:] = x[: len(x) - delay] * rng.uniform(0.3, 0.8)
+    return np.stack([x + side, x - side]).astype(np.float32)

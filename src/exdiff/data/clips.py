@@ -1,14 +1,17 @@
 """Clips: what there is to train on, read from a manifest or from plain folders.
 
 A manifest is a CSV with the columns file, kind, speaker, source, tier, seconds and, if known, `ovrl` (DNSMOS of the
-clip, so that clean recordings can be preferred as targets). A folder gives its files one kind and no further facts.
+clip, so that clean recordings can be preferred as targets); `pair` joins the vocals of a song with its accompaniment
+(kinds `songs_NAME_vocals` and `songs_NAME_accompaniment`). A folder gives its files one kind and no further facts.
 """
 
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from exdiff.errors import DataError
@@ -27,10 +30,27 @@ class Clip:
     source: str = ""
     tier: str = ""
     ovrl: float | None = None  # DNSMOS overall, 1 to 5
+    pair: str = ""  # what the parts of one song have in common
+    stream: int = 0  # of a file with several audio streams
 
 
-def read_manifest(manifest: Path, *, tiers: Sequence[str] = ("A", "B"), kinds: Iterable[str] = KINDS) -> list[Clip]:
-    """Clips of the wanted kinds and licence tiers; paths are relative to the manifest's folder.
+def expand(path: str) -> Path:
+    """Environment variables and `~` in a path; EXDIFF_CACHE has a default, all others must be set.
+
+    Raises:
+        DataError: a variable is not set.
+    """
+    os.environ.setdefault("EXDIFF_CACHE", str(Path.home() / ".cache" / "exdiff"))
+    full = os.path.expanduser(os.path.expandvars(path))
+    if "$" in full:
+        raise DataError(f"{path}: set the environment variable that it names, or give the path itself")
+    return Path(full)
+
+
+def read_manifest(
+    manifest: Path, *, tiers: Sequence[str] | None = ("A", "B"), kinds: Iterable[str] = KINDS
+) -> list[Clip]:
+    """Clips of the wanted kinds (`*` stands for anything) and tiers (None: all); paths are below the manifest's folder.
 
     Raises:
         DataError: no such manifest, a missing column, a score that is no number, or nothing left after the selection.
@@ -46,7 +66,9 @@ def read_manifest(manifest: Path, *, tiers: Sequence[str] = ("A", "B"), kinds: I
             raise DataError(f"{manifest}: no column {', '.join(sorted(missing))}")
         for number, row in enumerate(table, 2):
             tier = row.get("tier") or ""
-            if row["kind"] in wanted and (not tier or tier in tiers):
+            if any(fnmatchcase(row["kind"] or "", kind) for kind in wanted) and (
+                not tier or tiers is None or tier in tiers
+            ):
                 clips.append(
                     Clip(
                         manifest.parent / row["file"],
@@ -55,11 +77,22 @@ def read_manifest(manifest: Path, *, tiers: Sequence[str] = ("A", "B"), kinds: I
                         row.get("source") or "",
                         tier,
                         _score(row["ovrl"], manifest, number) if row.get("ovrl") else None,
+                        row.get("pair") or "",
                     )
                 )
     if not clips:
-        raise DataError(f"{manifest}: no clip of kinds {sorted(wanted)} and tiers {list(tiers)}")
+        raise DataError(f"{manifest}: no clip of kinds {sorted(wanted)} and tiers {list(tiers or ())}")
     return clips
+
+
+def group_songs(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+    """Clips that are parts of songs, by family and pair: kind `songs_x_vocals` with pair `1` is of `songs_x/1`."""
+    songs: dict[str, list[Clip]] = {}
+    for clip in clips:
+        family = clip.kind.rpartition("_")[0]
+        if family and clip.pair:
+            songs.setdefault(f"{family}/{clip.pair}", []).append(clip)
+    return songs
 
 
 def read_folder(root: Path, kind: str) -> list[Clip]:

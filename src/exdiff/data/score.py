@@ -78,8 +78,8 @@ def _score_one(scorer: Scorer, root: Path, clip: Clip) -> Row:
     name = _name(clip, root)
     if len(audio) < MINIMUM_SECONDS * RATE:
         return name, "", "", ""
-    # One window, the clip repeated until it is full or cut: the metric's own windows overlap so much that a clip of five
-    # seconds takes three, and a third of the time ranks clips as well. One level for all: the score depends on it.
+    # One window, the clip repeated until it is full or cut: the metric's own windows overlap so much that a clip of
+    # five seconds takes three, and a third of the time ranks clips as well. One level for all: the score depends on it.
     audio = np.resize(audio, WINDOW)
     audio = (audio * (_PEAK / max(float(np.abs(audio).max()), 1e-5))).astype(np.float32)
     scores = scorer(audio, audio, audio, RATE)

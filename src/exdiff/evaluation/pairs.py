@@ -1,7 +1,8 @@
-"""DATA on the command line: pairs of a clean signal and its mixture, found in a folder.
+"""DATA on the command line: pairs of a clean signal and its mixture, found in a folder (see `exdiff.data.layouts`).
 
-Two layouts: `clean/` beside `noisy/` (or the names of VoiceBank-DEMAND) with the same file names in both, and folders
-of songs, each with `vocals.*` and `accompaniment.*`, whose sum is the mixture. Not here: MUSDB's stem files.
+The mixture of paired folders is the noisy file, that of folders of songs the sum of their stems. For MUSDB18 and
+MUSDB18-HQ it is the one that the data set brings, as in `musdb` and `museval`, whose published scores are of that
+mixture: in MUSDB18 it went through the AAC encoder by itself and is not quite the sum of the stems.
 """
 
 from __future__ import annotations
@@ -14,11 +15,9 @@ from typing import Protocol
 
 import numpy as np
 
-from exdiff.audio import SUFFIXES, decode
+from exdiff.audio import decode
+from exdiff.data.layouts import Item, audio_index, find_items
 from exdiff.errors import DataError
-
-FOLDERS = (("clean", "noisy"), ("clean_testset_wav", "noisy_testset_wav"))
-LAYOUTS = "clean/ and noisy/ with the same file names, or folders of songs with vocals.* and accompaniment.*"
 
 
 @dataclass(frozen=True)
@@ -50,25 +49,33 @@ class Pair:
 class PairFiles:
     """One item on disk, read when `load` is called, so that memory does not grow with the number of files."""
 
-    name: str
-    clean: Path
-    other: Path  # the mixture, or the accompaniment if `additive`
-    additive: bool = False
+    item: Item
+
+    @property
+    def name(self) -> str:
+        """The item's path below the data set, without the suffix."""
+        return self.item.name
 
     def load(self) -> Pair:
-        """Read both files.
+        """Read the target and the mixture: that of the data set where it has one, else the sum of all stems.
 
         Raises:
             AudioError: a file cannot be read.
-            DataError: the two differ in rate, channels or length; nothing is trimmed or resampled to make them fit.
+            DataError: they differ in rate, channels or length; nothing is trimmed or resampled to make them fit.
         """
-        (clean, rate), (other, other_rate) = read_audio(self.clean), read_audio(self.other)
-        if (clean.shape, rate) != (other.shape, other_rate):
-            raise DataError(
-                f"{self.name}: {self.clean.name} has shape {clean.shape} at {rate} Hz, {self.other.parent.name}/"
-                f"{self.other.name} {other.shape} at {other_rate} Hz; they must agree"
-            )
-        return Pair(self.name, clean, clean + other if self.additive else other, rate)
+        target, mixture = self.item.target, self.item.mixture
+        clean, rate = read_audio(target.path, target.stream)
+        total = None if mixture else clean
+        for source in [mixture] if mixture else self.item.rest:
+            other, other_rate = read_audio(source.path, source.stream)
+            if (clean.shape, rate) != (other.shape, other_rate):
+                raise DataError(
+                    f"{self.name}: {target.path.name} has shape {clean.shape} at {rate} Hz, {source.path.parent.name}/"
+                    f"{source.path.name} {other.shape} at {other_rate} Hz; they must agree"
+                )
+            total = other if total is None else total + other
+        assert total is not None
+        return Pair(self.name, clean, total, rate)
 
 
 class Loadable(Protocol):
@@ -83,72 +90,22 @@ class Loadable(Protocol):
 def find_pairs(data: Path, limit: int | None = None) -> list[PairFiles]:
     """The pairs in the folder `data`, sorted by name; with `limit`, that many of them, drawn by a fixed seed.
 
-    Raises:
-        DataError: no such folder, neither layout, nothing in it, or files without a partner.
-    """
-    if not data.is_dir():
-        raise DataError(f"the data folder {str(data)!r} does not exist")
-    for clean, noisy in FOLDERS:
-        if (data / clean).is_dir() and (data / noisy).is_dir():
-            return _sample(_speech(data / clean, data / noisy), limit)
-    songs = _songs(data)
-    if not songs:
-        stems = any(data.rglob("*.stem.mp4"))
-        hint = "; MUSDB stem files cannot be read yet" if stems else ""
-        raise DataError(f"no pairs in {str(data)!r}{hint}; it must hold {LAYOUTS}")
-    return _sample(songs, limit)
-
-
-def audio_index(folder: Path) -> dict[str, Path]:
-    """Audio files under `folder` by their relative path without the suffix, sorted.
+    Of a data set with a training and a test set the latter is taken, of one without a test set everything.
 
     Raises:
-        DataError: two files differ only in the suffix.
+        DataError: no such folder, no known layout, nothing in it, or files without a partner.
     """
-    index: dict[str, Path] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower().lstrip(".") in SUFFIXES and p.is_file()):
-        key = path.relative_to(folder).as_posix().removesuffix(path.suffix)
-        if key in index:
-            raise DataError(f"{str(index[key])!r} and {path.name!r} beside it stand for the same item; keep one")
-        index[key] = path
-    return index
+    return _sample([PairFiles(item) for item in find_items(data, "test", or_any=True)], limit)
 
 
-def read_audio(path: Path) -> tuple[np.ndarray, int]:
-    """Samples (float32, [T] if mono, else [C, T]) and rate (Hz) of a file.
+def read_audio(path: Path, stream: int = 0) -> tuple[np.ndarray, int]:
+    """Samples (float32, [T] if mono, else [C, T]) and rate (Hz) of a file, or of one stream of it.
 
     Raises:
         AudioError: the file cannot be read, or holds no samples or NaN.
     """
-    samples, rate = decode(path)
+    samples, rate = decode(path, stream)
     return (samples[0] if len(samples) == 1 else samples), rate
-
-
-def _speech(clean: Path, noisy: Path) -> list[PairFiles]:
-    references, mixtures = audio_index(clean), audio_index(noisy)
-    lonely = sorted(references.keys() ^ mixtures.keys())
-    if lonely:
-        where = noisy if lonely[0] in references else clean
-        raise DataError(
-            f"{len(lonely)} files in {str(clean.parent)!r} lack their partner; {lonely[0]!r}, for one, is not in "
-            f"{where.name}/"
-        )
-    if not references:
-        raise DataError(f"{str(clean)!r} and {str(noisy)!r} hold no audio files")
-    return [PairFiles(name, references[name], mixtures[name]) for name in references]
-
-
-def _songs(data: Path) -> list[PairFiles]:
-    index, songs = audio_index(data), []
-    for key, path in index.items():
-        song, _, stem = key.rpartition("/")
-        if stem != "vocals" or not song:
-            continue
-        accompaniment = index.get(f"{song}/accompaniment")
-        if accompaniment is None:
-            raise DataError(f"the song {song!r} in {str(data)!r} has vocals but no accompaniment.*")
-        songs.append(PairFiles(song, path, accompaniment, additive=True))
-    return songs
 
 
 def _sample(pairs: Sequence[PairFiles], limit: int | None) -> list[PairFiles]:
@@ -156,3 +113,6 @@ def _sample(pairs: Sequence[PairFiles], limit: int | None) -> list[PairFiles]:
     order = list(range(len(pairs)))
     random.Random(0).shuffle(order)
     return [pairs[i] for i in sorted(order[:limit])]
+
+
+__all__ = ["Loadable", "Pair", "PairFiles", "audio_index", "find_pairs", "read_audio"]

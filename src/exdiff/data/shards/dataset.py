@@ -1,0 +1,125 @@
+"""Training examples out of shards: random crops, and for songs the same mixing as from files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import soundfile
+
+from exdiff.audio import resample
+from exdiff.data.pairs import crop, place
+from exdiff.data.shards.access import find_shards, open_shards
+from exdiff.data.shards.order import Order
+from exdiff.data.songs import SongMix, mix_song
+from exdiff.errors import DataError
+
+Array = np.ndarray
+_RATES = (1000, 768000)  # Hz; what lies outside is no audio
+_CHANNELS = 8
+
+
+class Shards:
+    """A data set of endless examples; `shards[i]` -> (clean, mixture) float32, [T] or, in stereo, [2, T].
+
+    Which sample index i is of, and what happens to it, depends on the seed and these options alone: a run resumes at
+    its index, with any number of processes. See `order` for how samples are shuffled and dealt to lanes.
+
+    Args:
+        segment_seconds, sample_rate: size of an example; samples of other rates are resampled.
+        seed: another seed, other examples.
+        urls: a folder, https: or gs: URL, or `pipe:COMMAND {name}`, or several of them.
+        channels: 1 or 2.
+        buffer: samples that are shuffled among each other; with URLs each process holds them in memory.
+        lanes, run: ranks times loader processes, and the batch size, so that each process reads shards of its own.
+        mix: for shards of songs, a table of `SongMix` fields; a remix takes the rest from a song of the same block.
+
+    Raises:
+        DataError: shards that are missing, damaged, or hold what they must not.
+    """
+
+    def __init__(
+        self,
+        *,
+        segment_seconds: float,
+        sample_rate: int,
+        seed: int = 0,
+        urls: str | Sequence[str],
+        channels: int = 1,
+        buffer: int = 256,
+        lanes: int = 1,
+        run: int = 1,
+        mix: Mapping[str, object] | None = None,
+    ) -> None:
+        if channels not in (1, 2):
+            raise DataError(f"channels must be 1 (mono) or 2 (stereo), got {channels}")
+        self.length, self.sample_rate = round(segment_seconds * sample_rate), sample_rate
+        self.seed, self.channels = seed, channels
+        shards = find_shards([urls] if isinstance(urls, str) else urls)
+        self.kind = shards[0].kind
+        if mix and self.kind != "songs":
+            raise DataError("these shards hold pairs, which are not mixed any more; leave out data.mix")
+        self.mix = SongMix.of(mix)
+        self.order = Order([shard.count for shard in shards], seed=seed, buffer=buffer, lanes=lanes, run=run)
+        self._access = open_shards(shards)
+
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        rng = np.random.default_rng((self.seed, index))
+        block, slot = self.order.locate(index)
+        signals = self._crop(self._access.get(self.order, block, slot), rng)
+        if self.kind == "pairs":
+            return self._fit(signals["clean"]), self._fit(signals["mixture"])
+        vocals, rest = signals.pop("vocals"), list(signals.values())
+        if rng.uniform() < self.mix.remix:
+            other = self._access.get(self.order, block, int(rng.integers(block.size)))
+            rest = list(self._crop({role: other[role] for role in other if role != "vocals"}, rng).values())
+        return mix_song(vocals, rest, self.mix, rng, channels=self.channels, sample_rate=self.sample_rate)
+
+    def _fit(self, audio: Array) -> Array:
+        return place(audio, 0, self.length, self.channels)
+
+    def _crop(self, sample: Mapping[str, bytes], rng: np.random.Generator) -> dict[str, Array]:
+        """The same stretch of every signal, [C, T] of the example's length and rate, in a fixed order of roles."""
+        out: dict[str, Array] = {}
+        form: tuple[int, int] | None = None
+        start = shift = want = 0
+        for role in sorted(sample):
+            with _open(sample[role], role) as file:
+                if form is None:
+                    form = file.samplerate, file.frames
+                    want = -(-self.length * file.samplerate // self.sample_rate)
+                    start, shift = crop(file.frames, want, rng)
+                if form != (file.samplerate, file.frames):
+                    raise DataError(f"a sample's {role} has another rate or length than its partners; shard it again")
+                audio = _read(file, start, min(want, file.frames), role)
+            audio = audio if len(audio) <= 2 else audio.mean(axis=0, keepdims=True)
+            audio = resample(audio, form[0], self.sample_rate)
+            begin = shift * self.sample_rate // form[0]
+            out[role] = place(audio, begin, self.length, len(audio)).reshape(len(audio), -1)
+        return out
+
+
+def _open(data: bytes, role: str) -> soundfile.SoundFile:
+    try:
+        file = soundfile.SoundFile(io.BytesIO(data))
+    except (soundfile.LibsndfileError, TypeError) as error:
+        raise DataError(f"a sample's {role} is no FLAC or WAV audio ({error}); shard it again") from None
+    known = file.format in ("FLAC", "WAV", "WAVEX") and file.channels <= _CHANNELS
+    if not known or not _RATES[0] <= file.samplerate <= _RATES[1] or file.frames < 1:
+        raise DataError(
+            f"a sample's {role} is refused: {file.format}, {file.frames} samples, {file.channels} channels at "
+            f"{file.samplerate} Hz; shard it again"
+        )
+    return file
+
+
+def _read(file: soundfile.SoundFile, start: int, length: int, role: str) -> Array:
+    try:
+        file.seek(start)
+        audio = file.read(length, dtype="float32", always_2d=True).T
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise DataError(f"a sample's {role} is damaged ({error}); copy the shards again") from None
+    if audio.shape[-1] < length or not np.isfinite(audio).all():
+        raise DataError(f"a sample's {role} is cut short or holds NaN; copy the shards again")
+    return audio
