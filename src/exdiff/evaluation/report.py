@@ -12,11 +12,16 @@ HEADINGS: dict[str, tuple[str, int]] = {
     "si_sdr": ("SI-SDR (dB)", 2),
     "si_sir": ("SI-SIR (dB)", 2),
     "si_sar": ("SI-SAR (dB)", 2),
+    "sdr": ("SDR (dB)", 2),
     "pesq": ("PESQ", 2),
+    "pesq_nb": ("PESQ-NB", 2),
     "estoi": ("ESTOI", 3),
     "dnsmos_ovrl": ("OVRL", 2),
     "dnsmos_sig": ("SIG", 2),
     "dnsmos_bak": ("BAK", 2),
+    "log_wmse": ("logWMSE", 2),
+    "wer": ("WER ↓", 3),
+    "speaker": ("speaker", 3),
 }
 
 
