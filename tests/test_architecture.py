@@ -26,6 +26,7 @@ LINES = (
     {"enhancer"},
     {"training"},
     {"evaluation"},
+    {"comparison"},
     {"cli"},
     {"__init__", "__main__"},
 )

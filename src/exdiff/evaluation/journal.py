@@ -73,7 +73,7 @@ class Journal:
 
 
 def fingerprint(items: Iterable[Any]) -> str:
-    """A digest of what may change between two runs: of a path names, sizes and times of files, of a dataclass its fields.
+    """A digest of what may change between two runs: of a path its files and their times, of a dataclass its fields.
 
     Example:
         >>> fingerprint(["a", "b"]) == fingerprint(["a", "c"])

@@ -52,7 +52,7 @@ def evaluate(
         metrics: names from `METRICS`.
         limit: that many pairs, drawn by a fixed seed.
         workers: processes that score; with more than one, a script needs the `if __name__ == "__main__":` guard.
-        samples: draw so many outputs of each model, at least 2, and tell its uncertainty; see `exdiff.evaluation.trust`.
+        samples: draw so many outputs of each model, at least 2, and tell its uncertainty; see `trust.py`.
         journal: file for the rows as they become known; an interrupted run with the same settings goes on from it.
             The caller removes it once the result is safe.
 
@@ -110,8 +110,8 @@ def evaluate_pairs(
     """Evaluate callables (and estimate folders) on pairs in memory or on disk; the mixture is always added as a system.
 
     A system gets the mixture as it is, [T] or [C, T], and must return the same shape; scores are of the mean over the
-    channels, but for the metrics in `MULTICHANNEL`. A pair or an estimate that does not fit gives rows with `error`, and
-    the run goes on.
+    channels, but for the metrics in `MULTICHANNEL`. A pair or an estimate that does not fit gives rows with `error`,
+    and the run goes on.
 
     Args:
         pairs: what to evaluate on; `Pair` holds its signals, `PairFiles` reads them when their turn comes.

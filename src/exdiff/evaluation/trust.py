@@ -1,8 +1,8 @@
 """How sure a diffusion model is: several samples, their spread in each second, and where it departs from its extractor.
 
 A generative model can invent a word that nobody said. Two signs of it need no clean reference: its samples differ from
-seed to seed, or it says something else than the discriminative estimate that guides it. Both are levels in dB relative to
-the signal in that second; what they are worth is measured where a clean reference exists, by their rank correlation
+seed to seed, or it says something else than the discriminative estimate that guides it. Both are levels in dB relative
+to the signal in that second; what they are worth is measured where a clean reference exists, by their rank correlation
 with the error.
 """
 
@@ -170,7 +170,7 @@ def predictive_value(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, 
     `removed`, how much was taken away relative to what is left, is the control: it needs no samples.
 
     Returns:
-        `files`, `seconds`, `flagged` (a share of the seconds) and for each sign `rho` and `ci95`, by bootstrap over files.
+        `files`, `seconds`, `flagged` (a share of the seconds); for each sign `rho` and `ci95`, by bootstrap over files.
     """
     tables = [row["trust"] for row in rows if row["system"] == name and row.get("trust")]
     seconds = sum(len(table["error"]) for table in tables)

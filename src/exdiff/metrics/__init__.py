@@ -2,8 +2,8 @@
 
 Every function takes `(estimate, clean, mixture, sample_rate)`, mono float arrays [T] of one length (those named in
 `MULTICHANNEL` also [C, T]), and gives a table of named values. `nan` means that the score is undefined for this signal
-(silence, too short), never that the package is missing: that is an error with the remedy in it. Nothing here reads files
-or averages over them: that is `evaluation`.
+(silence, too short), never that the package is missing: that is an error with the remedy in it. Nothing here reads
+files or averages over them: that is `evaluation`.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from exdiff.metrics.signals import checked
 from exdiff.metrics.si_sdr import LIMIT
+from exdiff.metrics.signals import checked
 
 
 def sdr(estimate: np.ndarray, clean: np.ndarray, mixture: np.ndarray, sample_rate: int) -> dict[str, float]:

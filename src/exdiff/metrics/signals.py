@@ -8,7 +8,6 @@ import numpy as np
 
 from exdiff.errors import AudioError, ExDiffError
 
-
 # What brings a package, where it is not the extra `eval`.
 REMEDIES = {
     "log_wmse": "pip install 'exdiff[log-wmse]'",
