@@ -50,7 +50,7 @@ def main() -> None:
     for name in result["trust"]:
         tables = [row["trust"] for row in result["rows"] if row["system"] == name and "trust" in row]
         print(f"| {name} ({tables[0]['sampler']}, {tables[0]['steps']} steps) | {quarters(tables)} |")
-    if options.json:
+    if options.json and journal:
         save_json(result, options.json)
         journal.unlink(missing_ok=True)
 

@@ -20,16 +20,17 @@ from exdiff.evaluation.systems import MIXTURE
 from exdiff.metrics import LOWER_IS_BETTER
 
 READING = {
-    "SI-SDR": "Clean speech against everything else, in dB, whatever the level. Per file in the tables, per half second "
-    "(one each quarter of a second, none in pauses) in the curves.",
+    "SI-SDR": "Clean speech against everything else, in dB, whatever the level. Per file in the tables; in the curves "
+    "per half second, one each quarter of a second, none in pauses.",
     "SI-SIR, SI-SAR": "The same against the rest of the noise, and against what the system itself added.",
     "removed": "Mixture minus estimate: what the system took away. Speech in it is speech that is lost.",
-    "uncertainty": "Variance of several samples of a diffusion model relative to their mean, in dB, for each second. It "
-    "ranks seconds by how far they can be trusted; it is not the size of the error, which is mostly larger.",
+    "difference": "The second system minus the first: what it says otherwise.",
+    "uncertainty": "Variance of several samples of a diffusion model relative to their mean, in dB, for each second. "
+    "It ranks seconds by how far they can be trusted; it is not the size of the error, which is mostly larger.",
     "flagged": "Seconds in which the samples, or the diffusion's and the extractor's estimates, differ by more than a "
     "thirtieth of the energy (-15 dB). Do not take a word in them for a word that was heard.",
     "[low, high]": "95 % bootstrap interval over files. A difference whose interval leaves out zero carries a star.",
-    "players": "Lossy (MP3), scaled down together where one would clip. Scores are computed from the signals themselves.",
+    "players": "Lossy (MP3), scaled down together where one would clip. Scores come from the signals themselves.",
 }
 
 
@@ -41,7 +42,7 @@ class Tile:
     note: str
     png: bytes
     mp3: bytes
-    removed: bool = False
+    residual: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,12 +154,12 @@ def _case(index: int, case: Case) -> str:
 
 
 def _tile(tile: Tile) -> str:
-    kind = ' class="removed"' if tile.removed else ""
+    kind = ' class="residual"' if tile.residual else ""
     return (
         f"<figure{kind}><figcaption>{_text(tile.title)}<small>{_text(tile.note)}</small></figcaption>"
         f'<div class="picture"><img loading="lazy" alt="spectrogram" src="{_uri(tile.png, "image/png")}">'
         f'<div class="cursor"></div></div>'
-        f'<audio controls preload="none" src="{_uri(tile.mp3, "audio/mpeg")}"></audio></figure>'
+        f'<audio controls preload="metadata" src="{_uri(tile.mp3, "audio/mpeg")}"></audio></figure>'
     )
 
 
@@ -173,12 +174,18 @@ def _cell(score: Mapping[str, Any], name: str, sign: str = "", *, best: bool = F
     if score["mean"] is None:
         return "<td>n/a</td>"
     form = f"{sign}.{HEADINGS.get(name, (name, 2))[1]}f"
-    text = format(score["mean"], form)
+    text = _format(score["mean"], form)
     if score["ci95"] is not None:
         low, high = score["ci95"]
         star = "*" if sign and (low > 0 or high < 0) else ""
-        text += f"{star} <small>[{low:{form}}, {high:{form}}]</small>"
+        text += f"{star} <small>[{_format(low, form)}, {_format(high, form)}]</small>"
     return f"<td{' class=best' if best else ''}>{text}</td>"
+
+
+def _format(value: float, form: str) -> str:
+    """Formatted, without the minus sign of a zero that was rounded."""
+    text = format(value, form)
+    return text.replace("-", "+" if form.startswith("+") else "") if float(text) == 0 else text
 
 
 def _best(values: Mapping[str, float | None], score: str) -> set[str]:

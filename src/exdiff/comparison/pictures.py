@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,38 +85,49 @@ def tile(signal: np.ndarray, sample_rate: int, start: float, top_db: float, peak
 def curves(
     lines: Mapping[str, Curve], span: tuple[float, float], trust: Mapping[str, Mapping[str, Any]] | None = None
 ) -> bytes:
-    """SI-SDR along time for every system (the last of `lines` in grey: the mixture) and, below, uncertainty in dB.
+    """SI-SDR along time, the second system's lead over the first, and the uncertainty of the systems that have one.
 
     Args:
-        lines: name -> score of each segment.
+        lines: name -> score of each segment; the last is the mixture.
         span: what to show, in seconds.
         trust: name -> see `exdiff.evaluation.trust.assess`; flagged seconds are shaded.
     """
-    trust = trust or {}
-    figure = _figure(11.6, 3.9 if trust else 2.7)
-    axes = np.atleast_1d(figure.subplots(2 if trust else 1, 1, sharex=True, height_ratios=[2, 1] if trust else [1]))
-    names = list(lines)
+    trust, names = trust or {}, list(lines)
+    heights = [2.2, *([1.0] if len(names) > 2 else []), *([1.0] if trust else [])]
+    figure = _figure(11.6, 1.1 + 0.85 * sum(heights))
+    axes = list(np.atleast_1d(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)))
+    values = {name: np.array(line, dtype=np.float64) for name, line in lines.items()}
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names[:-1])} | {names[-1]: _GREY}
-    for name, values in lines.items():
+    for name, line in values.items():
         style = {"linewidth": 1.2, "linestyle": "--"} if name == names[-1] else {"linewidth": 1.8}
-        heights = np.array(values, dtype=np.float64)
-        axes[0].plot(times_of(len(heights)), heights, color=colours[name], label=_label(name), marker=".", **style)
+        axes[0].plot(times_of(len(line)), line, color=colours[name], label=_label(name), marker=".", **style)
     axes[0].set_ylabel("SI-SDR (dB)")
+    if len(names) > 2:
+        lead = values[names[1]] - values[names[0]]
+        tint = [colours[names[int(value > 0)]] for value in lead]
+        axes[1].bar(times_of(len(lead)), np.nan_to_num(lead), width=0.2, color=tint)
+        axes[1].axhline(0, color="#3b4252", linewidth=0.8)
+        axes[1].set_ylabel("lead (dB)")
     for name, table in trust.items():
-        heights = np.asarray(table["uncertainty"])
-        axes[1].stairs(heights, np.arange(heights.size + 1), color=colours[name], linewidth=1.6, baseline=None)
-        for flag in table["flags"]:
-            for axis in axes:
-                axis.axvspan(flag["start"], flag["end"], color=colours[name], alpha=0.12, linewidth=0)
+        steps = np.asarray(table["uncertainty"])
+        axes[-1].stairs(steps, np.arange(steps.size + 1), color=colours[name], linewidth=1.6, baseline=None)
+        for flag, axis in itertools.product(table["flags"], axes):
+            axis.axvspan(flag["start"], flag["end"], color=colours[name], alpha=0.12, linewidth=0)
     if trust:
-        axes[1].set_ylabel("uncertainty (dB)")
+        axes[-1].set_ylabel("uncert. (dB)")
+    _finish(figure, axes, span)
+    return _png(figure)
+
+
+def _finish(figure: Any, axes: Sequence[Any], span: tuple[float, float]) -> None:
     for axis in axes:
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.set_xlim(*span)
-    axes[0].legend(loc="upper center", bbox_to_anchor=(0.5, 1.25 if trust else 1.2), ncols=4, frameon=False, fontsize=8)
+    figure.align_ylabels(axes)
+    axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=8)
     axes[-1].set_xlabel("seconds")
-    figure.subplots_adjust(left=0.055, right=0.992, top=0.9, bottom=0.115 if trust else 0.17, hspace=0.12)
-    return _png(figure)
+    inch = 1 / figure.get_figheight()
+    figure.subplots_adjust(left=0.055, right=0.992, top=1 - 0.32 * inch, bottom=0.44 * inch, hspace=0.14)
 
 
 def differences(leads: Mapping[str, float], shown: Sequence[str], first: str, second: str) -> bytes:
@@ -129,7 +141,8 @@ def differences(leads: Mapping[str, float], shown: Sequence[str], first: str, se
     for bar, file in zip(bars, order, strict=True):
         bar.set_alpha(1.0 if file in shown else 0.35)
     axis.axhline(0, color="#3b4252", linewidth=0.8)
-    axis.set(ylabel="difference (dB)", xticks=[], xlim=(-0.8, max(len(order), 12) - 0.2))
+    margin = 0.8 + max(0, 12 - len(order)) / 2
+    axis.set(ylabel="difference (dB)", xticks=[], xlim=(-margin, len(order) - 1 + margin))
     axis.set_title(
         f"SI-SDR file by file: up, {_label(second)} is better; down, {_label(first)}", fontsize=9, loc="left"
     )

@@ -181,13 +181,16 @@ def _case(
 
 def _tiles(pair: Pair, systems: Mapping[str, System], start: float, end: float) -> list[Tile]:
     part = slice(round(start * pair.sample_rate), round(end * pair.sample_rate))
-    signals = [(MIXTURE, "as recorded", pair.mixture, False), ("clean", "the reference", pair.clean, False)]
-    for name, system in systems.items():
-        estimate = _estimate(pair, system)
-        signals.append((name, kind_of(system), estimate, False))
-        signals.append((f"removed by {name}", "mixture minus estimate", pair.mixture - estimate, True))
-    cuts = [(title, note, np.atleast_2d(signal)[:, part], removed) for title, note, signal, removed in signals]
-    peak = max(float(np.abs(signal).max()) for _, _, signal, _ in cuts) or 1.0
+    estimates = {name: _estimate(pair, system) for name, system in systems.items()}
+    signals = [(MIXTURE, "as recorded", pair.mixture), ("clean", "the reference", pair.clean)]
+    for name, estimate in estimates.items():
+        signals.append((name, kind_of(systems[name]), estimate))
+        signals.append((f"removed by {name}", "mixture minus estimate", pair.mixture - estimate))
+    if len(estimates) > 1:
+        (first, one), (second, other) = list(estimates.items())[:2]
+        signals.append((f"{second} − {first}", "where the two differ", other - one))
+    cuts = [(title, note, np.atleast_2d(signal)[:, part]) for title, note, signal in signals]
+    peak = max(float(np.abs(signal).max()) for _, _, signal in cuts) or 1.0
     top = float(pictures.spectrum_db(cuts[0][2].mean(axis=0), pair.sample_rate).max())
     return [
         Tile(
@@ -195,9 +198,9 @@ def _tiles(pair: Pair, systems: Mapping[str, System], start: float, end: float) 
             note,
             pictures.tile(signal.mean(axis=0), pair.sample_rate, start, top, peak),
             mp3(signal / max(1.0, peak), pair.sample_rate),
-            removed,
+            residual=note.startswith(("mixture minus", "where")),
         )
-        for title, note, signal, removed in cuts
+        for title, note, signal in cuts
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from exdiff.metrics import si_sdr
 
 SEGMENT_SECONDS, HOP_SECONDS = 0.5, 0.25
-QUIET_DB = -40.0  # a segment this far below the clean signal's level is a pause: a ratio to it says nothing
+QUIET_DB = -30.0  # a segment this far below the clean signal's level is a pause: a ratio to it says nothing
 
 Curve = Sequence[float | None]
 

@@ -58,7 +58,8 @@ def case_sentence(rows: Sequence[Row], file: str, systems: Sequence[str]) -> str
     """What distinguishes one file: who leads, and the segment in which the first two differ most.
 
     Example:
-        >>> rows = [{"file": "a", "system": s, "si_sdr": v, "segments": [v, v + e]} for s, v, e in [("A", 1, 0), ("B", 3, 4)]]
+        >>> values = {"A": [1, 1], "B": [3, 7]}
+        >>> rows = [{"file": "a", "system": s, "si_sdr": v[0], "segments": v} for s, v in values.items()]
         >>> case_sentence(rows, "a", ["A", "B"])
         'B leads A by 2.0 dB SI-SDR; most around 0.5 s, by 6.0 dB.'
     """
@@ -91,10 +92,12 @@ def _against_mixture(result: Mapping[str, Any], name: str) -> str:
         if system == MIXTURE and value is not None and scores.get((file, name)) is not None
     }
     worse = sorted((file for file in losses if losses[file] < 0), key=losses.__getitem__)
-    text = f"{name} changes SI-SDR by {_amount(gain, 'si_sdr')} dB on the mean of {gain['files']} files"
+    text = (
+        f"{name} against the mixture: SI-SDR {_amount(gain, 'si_sdr')} dB, the mean of {gain['files']} files; lower in"
+    )
     if not worse:
-        return f"{text} and lowers it in none."
-    return f"{text} and lowers it in {len(worse)}, most in {worse[0]} ({losses[worse[0]]:+.1f} dB)."
+        return f"{text} none of them."
+    return f"{text} {len(worse)} of them, most in {worse[0]} ({losses[worse[0]]:+.1f} dB)."
 
 
 def _duel(result: Mapping[str, Any], first: str, second: str) -> list[str]:
@@ -122,8 +125,8 @@ def _where(rows: Sequence[Row], first: str, second: str) -> list[str]:
         if table["ci95"] is not None and not table["ci95"][0] <= 0 <= table["ci95"][1]:
             told.append(f"{_amount(table, 'si_sdr')} dB where the mixture has {table['label']}")
     if not told:
-        return [f"In no range of noise does the SI-SDR of half seconds set {first} and {second} clearly apart."]
-    return [f"In segments of half a second, {second} differs from {first} by {'; '.join(told)}."]
+        return [f"At no level of noise does the SI-SDR of half seconds set {first} and {second} clearly apart."]
+    return [f"Half second by half second, {second} minus {first} is SI-SDR {', and '.join(told)}."]
 
 
 def _trusted(name: str, table: Mapping[str, Any]) -> str:

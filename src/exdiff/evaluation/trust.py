@@ -39,14 +39,14 @@ def sampling(enhancer: Any, steps: int | None = None, sampler: str | None = None
     from exdiff.samplers import SAMPLERS
 
     path = enhancer.model.path
-    steps = enhancer.steps if steps is None else steps
-    if path is None or steps == 0:
+    count = int(enhancer.steps if steps is None else steps)
+    if path is None or count == 0:
         return None
     name = sampler or next((key for key, value in SAMPLERS.items() if value is enhancer.sampler), "exponential")
-    draws = name in ("predictor_corrector", "euler_maruyama", "bridge_sde") and steps > 1
+    draws = name in ("predictor_corrector", "euler_maruyama", "bridge_sde") and count > 1
     if draws or _noisy_prior(path):
-        return {"sampler": name, "steps": steps}
-    return {"sampler": "bridge_sde", "steps": max(steps, MINIMUM_STEPS)}
+        return {"sampler": name, "steps": count}
+    return {"sampler": "bridge_sde", "steps": max(count, MINIMUM_STEPS)}
 
 
 def _noisy_prior(path: Any) -> bool:
@@ -74,9 +74,10 @@ def assess(
         `samples`, `sampler`, `steps`; lists of dB a second: `uncertainty`, `disagreement` (or None without an
         extractor), `removed` and `error`; and `flags`, see `flags_of`.
     """
-    if not isinstance(system, functools.partial) or not hasattr(system.func, "model"):
+    enhancer: Any = getattr(system, "func", None)
+    if not isinstance(system, functools.partial) or not hasattr(enhancer, "model"):
         return None
-    enhancer, keywords = system.func, system.keywords
+    keywords = system.keywords
     options = sampling(enhancer, keywords.get("steps"), keywords.get("sampler"))
     if options is None:
         return None

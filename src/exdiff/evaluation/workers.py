@@ -57,14 +57,19 @@ def _score(metrics: Sequence[str], job: Job) -> Row:
     if job.estimate is None or job.clean is None or job.mixture is None:
         return job.row
     scores: dict[str, float] = {}
-    every = (job.estimate, job.clean, job.mixture)
-    mono = [signal if signal.ndim == 1 else signal.mean(axis=0) for signal in every]
+    every = job.estimate, job.clean, job.mixture
+    mono = _mono(job.estimate), _mono(job.clean), _mono(job.mixture)
     try:
         for name in metrics:
-            scores.update(METRICS[name](*(every if name in MULTICHANNEL else mono), job.sample_rate))
+            signals = every if name in MULTICHANNEL else mono
+            scores.update(METRICS[name](*signals, job.sample_rate))
     except AudioError as error:
         return {**job.row, "error": str(error)}
     return {**job.row, **{key: None if math.isnan(value) else value for key, value in scores.items()}}
+
+
+def _mono(signal: np.ndarray) -> np.ndarray:
+    return signal if signal.ndim == 1 else signal.mean(axis=0)
 
 
 @contextmanager
