@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from exdiff.errors import ConfigError
+from exdiff.errors import ConfigError, DataError
 from exdiff.evaluation import Pair, evaluate, evaluate_pairs
 from exdiff.evaluation.journal import Journal, fingerprint
 
@@ -95,6 +95,13 @@ def test_changed_files_are_another_run(speech, tmp_path):
     os.utime(tmp_path / "est" / "001_noise_+5dB.wav", (1, 1))
     with pytest.raises(ConfigError, match="its estimates differ"):
         evaluate(speech, **options)
+
+
+def test_a_run_that_cannot_begin_leaves_no_journal(speech, tmp_path):
+    (tmp_path / "est").mkdir()
+    with pytest.raises(DataError, match="lacks the estimates"):
+        evaluate(speech, estimates=[tmp_path / "est"], metrics=["si_sdr"], journal=tmp_path / "j")
+    assert not (tmp_path / "j").exists()
 
 
 def test_fingerprints(tmp_path):

@@ -169,6 +169,9 @@ def test_predictive_value_and_its_table():
     assert value["flagged"] == pytest.approx(2 / 6), "a second with two reasons counts once"
     assert value["uncertainty"]["rho"] > 0.9 and value["removed"]["rho"] < -0.9
     assert value["disagreement"]["rho"] is None
+    gained = value["uncertainty"]["rho"] - value["removed"]["rho"]
+    assert value["beyond_removed"]["rho"] == pytest.approx(gained)
+    assert value["beyond_removed"]["ci95"][0] > 1.5, "resampled together, the two keep their distance"
     table = trust_tables({"s": value})[0].splitlines()[-1]
     assert table.startswith("| s | 6 | 33.3 % | +0.9") and "n/a" in table
     score = {"mean": 1.0, "ci95": None, "median": 1.0, "nan": 0}

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +38,32 @@ class Journal:
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path, self.known = path, {}
-        head = json.loads(json.dumps({"settings": settings}))
-        try:
+        self._head = json.loads(json.dumps({"settings": settings}))
+        with self._said():
             if path.exists():
-                self._read(head)
-            else:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps(head) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"the journal {str(path)!r} cannot be used: {error.strerror}") from None
+                self._read(self._head)
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Append rows; they are on disk when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        """Append rows; they are on disk when this returns. The first ones make the file."""
+        lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
+        with self._said():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                lines.insert(0, json.dumps(self._head) + "\n")
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(lines)
 
     def remove(self) -> None:
         """The run is complete and its result saved."""
         self.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is no text"
+            raise ConfigError(f"the journal {str(self.path)!r} cannot be used: {why}") from None
 
     def _read(self, head: dict[str, Any]) -> None:
         text = self.path.read_text(encoding="utf-8")

@@ -55,9 +55,11 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def clustered_correlation(
-    groups: Sequence[tuple[Sequence[float], Sequence[float]]], *, resamples: int = RESAMPLES, seed: int = 0
+    groups: Sequence[Sequence[Sequence[float]]], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Any]:
     """`rho` of all points and its `ci95` by bootstrap over groups: the seconds of one file are no independent draws.
+
+    A group is (x, y), or (x, control, y): then it is how far x correlates better with y than the control does.
 
     Example:
         >>> clustered_correlation([([1, 2], [3, 4]), ([5, 6], [7, 8])])
@@ -66,13 +68,18 @@ def clustered_correlation(
     if not groups:
         return {"rho": None, "ci95": None}
     arrays = [np.asarray(group, dtype=np.float64) for group in groups]
-    rho = spearman(*np.concatenate(arrays, axis=1))
+    rho = _correlation(np.concatenate(arrays, axis=1))
     generator = np.random.default_rng(seed)
     draws = [generator.integers(0, len(arrays), len(arrays)) for _ in range(resamples if len(arrays) > 1 else 0)]
-    values = [spearman(*np.concatenate([arrays[i] for i in draw], axis=1)) for draw in draws]
+    values = [_correlation(np.concatenate([arrays[i] for i in draw], axis=1)) for draw in draws]
     kept = [value for value in values if not math.isnan(value)]
     interval = [float(q) for q in np.quantile(kept, [0.025, 0.975])] if kept else None
     return {"rho": None if math.isnan(rho) else rho, "ci95": interval}
+
+
+def _correlation(points: np.ndarray) -> float:
+    first = spearman(points[0], points[-1])
+    return first if len(points) == 2 else first - spearman(points[1], points[-1])
 
 
 def describe(values: Iterable[float | None]) -> dict[str, Any]:

@@ -168,7 +168,8 @@ def flags_of(levels: Mapping[str, Sequence[float]], threshold_db: float) -> list
 def predictive_value(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """Rank correlation over seconds of each sign with the error of system `name`: does it predict it?
 
-    `removed`, how much was taken away relative to what is left, is the control: it needs no samples.
+    `removed`, how much was taken away relative to what is left, is the control: it needs no samples. What uncertainty
+    is worth beyond it is the difference of the two, `beyond_removed`.
 
     Returns:
         `files`, `seconds`, `flagged` (a share of the seconds); for each sign `rho` and `ci95`, by bootstrap over files.
@@ -184,4 +185,6 @@ def predictive_value(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, 
     for sign in ("uncertainty", "disagreement", "removed"):
         groups = [(table[sign], table["error"]) for table in tables if table[sign] is not None]
         result[sign] = clustered_correlation(groups)
+    both = [(table["uncertainty"], table["removed"], table["error"]) for table in tables]
+    result["beyond_removed"] = clustered_correlation(both)
     return result
