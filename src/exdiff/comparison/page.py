@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from exdiff.comparison.pictures import LEFT, RIGHT
-from exdiff.evaluation.report import HEADINGS
+from exdiff.evaluation.report import HEADINGS, decimal
 from exdiff.evaluation.systems import MIXTURE
 from exdiff.metrics import LOWER_IS_BETTER
 
@@ -174,18 +174,12 @@ def _cell(score: Mapping[str, Any], name: str, sign: str = "", *, best: bool = F
     if score["mean"] is None:
         return "<td>n/a</td>"
     form = f"{sign}.{HEADINGS.get(name, (name, 2))[1]}f"
-    text = _format(score["mean"], form)
+    text = decimal(score["mean"], form)
     if score["ci95"] is not None:
         low, high = score["ci95"]
         star = "*" if sign and (low > 0 or high < 0) else ""
-        text += f"{star} <small>[{_format(low, form)}, {_format(high, form)}]</small>"
+        text += f"{star} <small>[{decimal(low, form)}, {decimal(high, form)}]</small>"
     return f"<td{' class=best' if best else ''}>{text}</td>"
-
-
-def _format(value: float, form: str) -> str:
-    """Formatted, without the minus sign of a zero that was rounded."""
-    text = format(value, form)
-    return text.replace("-", "+" if form.startswith("+") else "") if float(text) == 0 else text
 
 
 def _best(values: Mapping[str, float | None], score: str) -> set[str]:

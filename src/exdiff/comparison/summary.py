@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from exdiff.evaluation import bootstrap_interval
-from exdiff.evaluation.report import HEADINGS
+from exdiff.evaluation.report import HEADINGS, decimal
 from exdiff.evaluation.systems import MIXTURE
 from exdiff.metrics import LOWER_IS_BETTER
 
@@ -142,5 +142,7 @@ def _trusted(name: str, table: Mapping[str, Any]) -> str:
 
 def _amount(gain: Mapping[str, Any], score: str) -> str:
     form = f"+.{HEADINGS.get(score, (score, 2))[1]}f"
-    interval = "" if gain["ci95"] is None else " [{:{form}}, {:{form}}]".format(*gain["ci95"], form=form)
-    return f"{gain['mean']:{form}}{interval}"
+    if gain["ci95"] is None:
+        return decimal(gain["mean"], form)
+    low, high = (decimal(value, form) for value in gain["ci95"])
+    return f"{decimal(gain['mean'], form)} [{low}, {high}]"

@@ -147,20 +147,31 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(drawn)
 
 
+def decimal(value: float, form: str) -> str:
+    """`value` in the format `form`, without the minus sign of a zero that was rounded.
+
+    Example:
+        >>> decimal(-0.001, ".2f"), decimal(-0.001, "+.2f"), decimal(-0.01, ".2f")
+        ('0.00', '+0.00', '-0.01')
+    """
+    text = format(value, form)
+    return text.replace("-", "+" if form.startswith("+") else "") if float(text) == 0 else text
+
+
 def _number(value: float | None, name: str) -> str:
-    return "n/a" if value is None else format(value, f".{HEADINGS.get(name, (name, 2))[1]}f")
+    return "n/a" if value is None else decimal(value, f".{HEADINGS.get(name, (name, 2))[1]}f")
 
 
 def _cell(score: Mapping[str, Any], name: str, sign: str = "") -> str:
     if score["mean"] is None:
         return "n/a"
     form = f"{sign}.{HEADINGS.get(name, (name, 2))[1]}f"
-    text = format(score["mean"], form)
+    text = decimal(score["mean"], form)
     if score["ci95"] is None:
         return text
     low, high = score["ci95"]
     star = "*" if sign and (low > 0 or high < 0) else ""
-    return f"{text} [{low:{form}}, {high:{form}}]{star}"
+    return f"{text} [{decimal(low, form)}, {decimal(high, form)}]{star}"
 
 
 def _rtf(value: float | None) -> str:
