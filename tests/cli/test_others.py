@@ -1,5 +1,6 @@
 """The other commands, and how the whole behaves."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ def test_help_and_version_answer_without_torch(run):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
     assert run("--version").stdout == f"exdiff {exdiff.__version__}\n"
-    for command in ("enhance", "train", "evaluate", "convert", "models", "recipes"):
+    for command in ("enhance", "train", "evaluate", "compare", "convert", "models", "recipes"):
         assert command in run("--help").stdout
         assert run(command, "--help").exit_code == 0
     assert run("enhace").exit_code == 2
@@ -77,6 +78,60 @@ def test_evaluate(run, pairs, model, tmp_path):
     assert set(report["systems"]) == {f"{model}@steps=0", "mixture"}
     estimates = ["--estimates", pairs / "noisy"]
     assert run("evaluate", pairs, *estimates, "--metrics", "si_sdr", "--limit", 1).exit_code == 0
+
+
+def test_evaluate_writes_tables_and_rows(run, pairs, tmp_path):
+    files = {name: tmp_path / "out" / f"scores.{name}" for name in ("json", "csv", "markdown")}
+    options = [word for name, path in files.items() for word in (f"--{name}", path)]
+    arguments = ["evaluate", pairs, "--estimates", pairs / "noisy", "--metrics", "si_sdr,sdr"]
+    result = run(*arguments, *options)
+    assert result.exit_code == 0
+    assert files["markdown"].read_text() == result.stdout
+    with files["csv"].open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    told = json.loads(files["json"].read_text())["rows"]
+    assert [(row["file"], row["system"]) for row in rows] == [(row["file"], row["system"]) for row in told]
+    assert [float(row["si_sdr"]) for row in rows] == [row["si_sdr"] for row in told]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in files.values())
+    again = run(*arguments, "--csv", files["csv"])
+    assert again.exit_code == 2
+    assert "use --overwrite" in again.stderr
+    assert run(*arguments, "--csv", files["csv"], "--overwrite").exit_code == 0
+
+
+def test_evaluate_goes_on_where_it_stopped(run, pairs, tmp_path, monkeypatch):
+    file, estimates = tmp_path / "scores.json", pairs / "noisy"
+    arguments = ["evaluate", pairs, "--estimates", estimates, "--metrics", "si_sdr", "--json", file]
+    with monkeypatch.context() as patch:
+        patch.setattr("exdiff.evaluation.save_json", interrupt)
+        assert run(*arguments).exit_code == 130
+    journal = tmp_path / "scores.json.jsonl"
+    assert len(journal.read_text().splitlines()) == 5, "the settings and two systems for two files"
+    other = run(*arguments, "--limit", 1)
+    assert other.exit_code == 2
+    assert "its data differ" in other.stderr
+    with monkeypatch.context() as patch:
+        patch.setattr("exdiff.evaluation.run._enhance", interrupt)  # nothing is left to do
+        again = run(*arguments)
+    assert again.exit_code == 0
+    assert "going on from" in again.stderr
+    assert file.exists() and not journal.exists()
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_evaluate_with_samples(run, pairs, model, tmp_path):
+    file = tmp_path / "scores.json"
+    result = run("evaluate", pairs, "--model", model, "--metrics", "si_sdr", "--samples", 2, "--json", file)
+    assert result.exit_code == 0
+    assert "rank correlation with the error" in result.stdout
+    report = json.loads(file.read_text())
+    assert report["trust"][model]["seconds"] == 2
+    table = report["rows"][0]["trust"]
+    assert (table["samples"], table["steps"], len(table["uncertainty"])) == (2, 2, 1)
+    assert run("evaluate", pairs, "--model", model, "--metrics", "si_sdr", "--samples", 1).exit_code == 2
 
 
 def test_evaluate_that_cannot_be(run, pairs, tmp_path):

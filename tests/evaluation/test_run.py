@@ -52,7 +52,7 @@ def test_evaluate_end_to_end_has_the_promised_shape(speech, tmp_path, model):
     ]
     save_json(result, tmp_path / "new" / "folder" / "r.json")
     assert json.loads((tmp_path / "new" / "folder" / "r.json").read_text()) == result
-    assert to_markdown(result).count("\n| ") == 3 + 4, "a row a system and a difference, and the second heading"
+    assert to_markdown(result).count("\n| ") == 3 + 4 + 4, "a row a system, a median and a difference, and two headings"
 
 
 def test_rows_are_the_metrics_themselves(speech):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from exdiff import __version__
-from exdiff.cli import convert, data, enhance, evaluate, models, recipes, train
+from exdiff.cli import compare, convert, data, enhance, evaluate, models, recipes, train
 
 app = typer.Typer(
     name="exdiff",
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("enhance")(enhance.enhance)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("train")(train.train)
 app.command("convert")(convert.convert)
 app.add_typer(data.app, name="data")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
-from exdiff.errors import ExDiffError
+from exdiff.errors import ConfigError, ExDiffError
 
 SOME_FAILED = 1
 NOTHING_DONE = 2
@@ -31,3 +32,14 @@ def reporting() -> Iterator[None]:
     except KeyboardInterrupt:
         say("interrupted; unfinished files were removed")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def refuse_existing(paths: Iterable[Path | None], overwrite: bool) -> None:
+    """Raise before any work if a result would replace a file that nobody asked to replace.
+
+    Raises:
+        ConfigError: names the first such file.
+    """
+    for path in paths:
+        if path is not None and path.exists() and not overwrite:
+            raise ConfigError(f"{str(path)!r} exists; use --overwrite, or name another file")

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, reporting, say
+from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, refuse_existing, reporting, say
+
+METRICS_HELP = "si_sdr, sdr (songs), pesq, pesq_nb, estoi, dnsmos, log_wmse, wer, speaker."
 
 
 def evaluate(
@@ -19,28 +21,59 @@ def evaluate(
     estimates: Annotated[
         list[Path] | None, typer.Option(metavar="DIR", help="Folder of another program's results; may be repeated.")
     ] = None,
-    metrics: Annotated[str | None, typer.Option(metavar="A,B,C", help="si_sdr, pesq, estoi, dnsmos.")] = None,
+    metrics: Annotated[str | None, typer.Option(metavar="A,B,C", help=METRICS_HELP)] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many files, chosen by a fixed seed.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that score.")] = 1,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as JSON too.")] = None,
+    samples: Annotated[
+        int, typer.Option(metavar="K", help="Draw K outputs of each model and tell its uncertainty, second by second.")
+    ] = 0,
+    json: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write everything as JSON too; an interrupted run goes on from FILE.jsonl."),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV too.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables into a file too.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
-    """Score models and folders of estimates against clean references."""
+    """Score models and folders of estimates against clean references.
+
+    The same command again goes on where an interrupted run with --json stopped.
+    """
     with reporting():
+        refuse_existing([json, csv, markdown], overwrite)
         from exdiff import evaluation
         from exdiff.machine import keep_memory
 
         keep_memory()
-
-        names = tuple(name.strip() for name in metrics.split(",") if name.strip()) if metrics is not None else None
-        models = model or ([] if estimates else ["speech"])
+        journal = None if json is None else json.with_name(f"{json.name}.jsonl")
+        if journal is not None and journal.exists():
+            say(f"going on from {journal}")
         result = evaluation.evaluate(
-            data, models, estimates or (), evaluation.DEFAULT_METRICS if names is None else names, limit, workers
+            data,
+            model or ([] if estimates else ["speech"]),
+            estimates or (),
+            evaluation.DEFAULT_METRICS if metrics is None else names_in(metrics),
+            limit,
+            workers,
+            samples=samples,
+            journal=journal,
         )
-        if json is not None:
+        table = evaluation.to_markdown(result)
+        if json is not None and journal is not None:
             evaluation.save_json(result, json)
-        typer.echo(evaluation.to_markdown(result))
+            journal.unlink(missing_ok=True)
+        if csv is not None:
+            evaluation.save_csv(result, csv)
+        if markdown is not None:
+            evaluation.write_whole(markdown, table + "\n")
+        typer.echo(table)
         failed = [row for row in result["rows"] if "error" in row]
         for row in failed:
             say(f"error: {row['file']}: {row['system']}: {row['error']}")
     if failed:
         raise typer.Exit(NOTHING_DONE if len(failed) == len(result["rows"]) else SOME_FAILED)
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The names in a list with commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,13 +1,14 @@
 """The run itself: every system over every pair, scored by every metric.
 
 Files go through in blocks: first the main process enhances a block, alone, then the workers score it. So the real-time
-factor is measured on a quiet machine, memory stays bounded, and no model is copied into a worker.
+factor is measured on a quiet machine, memory stays bounded, and no model is copied into a worker. Whoever wants
+more of an estimate than its scores (trust, comparison) looks at it through `observe`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,20 @@ import numpy as np
 
 from exdiff.config import nearest
 from exdiff.errors import AudioError, ConfigError, DataError
+from exdiff.evaluation.journal import Journal, fingerprint
 from exdiff.evaluation.pairs import Loadable, Pair, find_pairs
 from exdiff.evaluation.statistics import paired, summarise
-from exdiff.evaluation.systems import MIXTURE, EstimateFolder, System, load_systems
+from exdiff.evaluation.systems import MIXTURE, EstimateFolder, System, load_systems, origin
+from exdiff.evaluation.trust import assess, check_samples, predictive_value
 from exdiff.evaluation.workers import Job, Row, scorer
 from exdiff.metrics import METRICS, PACKAGES
 from exdiff.metrics.signals import require
 from exdiff.progress import track
 
 DEFAULT_METRICS = ("si_sdr", "pesq", "estoi", "dnsmos")
+
+# Sees a pair, the system's name and its estimate, in this process; what it returns is added to the row.
+Observe = Callable[[Pair, str, np.ndarray], Mapping[str, Any]]
 
 
 def evaluate(
@@ -33,6 +39,9 @@ def evaluate(
     metrics: Sequence[str] = DEFAULT_METRICS,
     limit: int | None = None,
     workers: int = 1,
+    *,
+    samples: int = 0,
+    journal: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate models and folders of estimates, and always the mixture itself, on the pairs in `data`.
 
@@ -43,21 +52,48 @@ def evaluate(
         metrics: names from `METRICS`.
         limit: that many pairs, drawn by a fixed seed.
         workers: processes that score; with more than one, a script needs the `if __name__ == "__main__":` guard.
+        samples: draw so many outputs of each model, at least 2, and tell its uncertainty; see `trust.py`.
+        journal: file for the rows as they become known; an interrupted run with the same settings goes on from it.
+            The caller removes it once the result is safe.
 
     Returns:
-        Plain values ready for JSON, see `evaluate_pairs`.
+        Plain values ready for JSON, see `evaluate_pairs`; with `samples`, `trust` too.
 
     Raises:
-        ConfigError: an unknown metric or option, a system given twice, or a number out of range.
+        ConfigError: an unknown metric or option, a system given twice, a number out of range, or another run's journal.
         DataError: no data, a file without its partner, or a missing estimate.
         ExDiffError: the package behind a metric is not installed, or a worker died.
     """
     check_metrics(metrics)
+    check_samples(samples)
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be 1 or more, got {limit}")
     pairs = find_pairs(data, limit)
+    book = None
+    if journal is not None:
+        origins = [origin(model) for model in models]
+        settings = {
+            "data": fingerprint(pairs),
+            "models": [*models, fingerprint(origins)],
+            "estimates": [*map(str, estimates), fingerprint(estimates)],
+            "metrics": list(metrics),
+            "samples": samples,
+        }
+        book = Journal(journal, settings)
     systems = load_systems(models, estimates)
-    return evaluate_pairs(pairs, systems, metrics, workers=workers, data=str(data), progress=True)
+
+    def observe(pair: Pair, name: str, estimate: np.ndarray) -> Mapping[str, Any]:
+        table = assess(systems[name], pair, estimate, samples) if name in systems else None
+        return {} if table is None else {"trust": table}
+
+    look = observe if samples else None
+    result = evaluate_pairs(
+        pairs, systems, metrics, workers=workers, data=str(data), progress=True, observe=look, journal=book
+    )
+    if samples:
+        sampled = dict.fromkeys(row["system"] for row in result["rows"] if "trust" in row)
+        result["trust"] = {name: predictive_value(result["rows"], name) for name in sampled}
+    return result
 
 
 def evaluate_pairs(
@@ -68,11 +104,14 @@ def evaluate_pairs(
     workers: int = 1,
     data: str = "memory",
     progress: bool = False,
+    observe: Observe | None = None,
+    journal: Journal | None = None,
 ) -> dict[str, Any]:
     """Evaluate callables (and estimate folders) on pairs in memory or on disk; the mixture is always added as a system.
 
     A system gets the mixture as it is, [T] or [C, T], and must return the same shape; scores are of the mean over the
-    channels. A pair or an estimate that does not fit gives rows with `error`, and the run goes on.
+    channels, but for the metrics in `MULTICHANNEL`. A pair or an estimate that does not fit gives rows with `error`,
+    and the run goes on.
 
     Args:
         pairs: what to evaluate on; `Pair` holds its signals, `PairFiles` reads them when their turn comes.
@@ -81,6 +120,8 @@ def evaluate_pairs(
         workers: processes that score; 1 works in this one.
         data: what the report calls the pairs.
         progress: show a bar on a terminal.
+        observe: called with every pair, the name of the system and its estimate; what it returns joins the row.
+        journal: keeps the rows as they become known; those that it knows are not computed again.
 
     Returns:
         `data`, `files`, `systems` (name -> score -> mean, ci95, median, nan; plus rtf, errors), `paired` differences,
@@ -109,13 +150,14 @@ def evaluate_pairs(
     for system in systems.values():
         if isinstance(system, EstimateFolder):
             system.require(pair.name for pair in pairs)
+    items = track(pairs, "evaluating") if progress else pairs
     rows: list[Row] = []
     with scorer(metrics, workers) as score:
         block: list[Job] = []
-        for count, pair in enumerate(track(pairs, "evaluating") if progress else pairs, 1):
-            block += _enhance_all(pair, everything)
+        for count, pair in enumerate(items, 1):
+            block += _enhance_all(pair, everything, observe, journal)
             if count % (2 * workers) == 0 or count == len(pairs):
-                rows += score(block)
+                rows += _scored(block, score, journal)
                 block = []
     names = list(everything)
     return {
@@ -125,6 +167,14 @@ def evaluate_pairs(
         "paired": paired(rows, names, MIXTURE),
         "rows": rows,
     }
+
+
+def _scored(block: Sequence[Job], score: Callable[[Sequence[Job]], list[Row]], journal: Journal | None) -> list[Row]:
+    """Rows of the block in order; a job without signals is a row already."""
+    rows = score(block)
+    if journal is not None:
+        journal.add(row for row in rows if (row["file"], row["system"]) not in journal.known)
+    return rows
 
 
 def check_metrics(metrics: Sequence[str]) -> None:
@@ -145,15 +195,22 @@ def check_metrics(metrics: Sequence[str]) -> None:
         require(name, PACKAGES.get(name, ()))
 
 
-def _enhance_all(item: Loadable, systems: Mapping[str, System | None]) -> list[Job]:
-    try:
-        pair = item.load()
-    except (AudioError, DataError) as error:
-        return [Job(_row(item.name, name, error=str(error))) for name in systems]
-    return [_enhance(pair, name, system) for name, system in systems.items()]
+def _enhance_all(
+    item: Loadable, systems: Mapping[str, System | None], observe: Observe | None, journal: Journal | None
+) -> list[Job]:
+    known = {} if journal is None else journal.known
+    jobs = {name: Job(known[item.name, name]) for name in systems if (item.name, name) in known}
+    missing = {name: system for name, system in systems.items() if name not in jobs}
+    if missing:
+        try:
+            pair = item.load()
+        except (AudioError, DataError) as error:
+            return [Job(_row(item.name, name, error=str(error))) for name in systems]
+        jobs |= {name: _enhance(pair, name, system, observe) for name, system in missing.items()}
+    return [jobs[name] for name in systems]
 
 
-def _enhance(pair: Pair, name: str, system: System | None) -> Job:
+def _enhance(pair: Pair, name: str, system: System | None, observe: Observe | None) -> Job:
     seconds = pair.mixture.shape[-1] / pair.sample_rate
     begin = time.perf_counter()
     try:
@@ -168,7 +225,12 @@ def _enhance(pair: Pair, name: str, system: System | None) -> Job:
     if got != wanted:
         row["error"] = f"the estimate has {got[0]} samples at {got[1]} Hz, expected {wanted[0]} at {wanted[1]} Hz"
         return Job(row)
-    return Job(row, _mono(estimate), _mono(pair.clean), _mono(pair.mixture), pair.sample_rate)
+    if estimate.shape != pair.clean.shape:  # a mono estimate of a stereo song counts for every channel, and vice versa
+        mono = estimate if estimate.ndim == 1 else estimate.mean(axis=0)
+        estimate = np.broadcast_to(mono, pair.clean.shape)
+    if observe is not None and np.isfinite(estimate).all():
+        row |= observe(pair, name, estimate)
+    return Job(row, estimate, pair.clean, pair.mixture, pair.sample_rate)
 
 
 def _run(pair: Pair, system: System | None) -> tuple[np.ndarray, int]:
@@ -181,7 +243,3 @@ def _run(pair: Pair, system: System | None) -> tuple[np.ndarray, int]:
 
 def _row(file: str, system: str, **values: Any) -> Row:
     return {"file": file, "system": system, "seconds": None, "rtf": None, **values}
-
-
-def _mono(signal: np.ndarray) -> np.ndarray:
-    return signal if signal.ndim == 1 else signal.mean(axis=0)

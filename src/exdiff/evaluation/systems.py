@@ -107,6 +107,18 @@ def load_enhancer(text: str) -> Enhance:
     return enhance
 
 
+def origin(text: str) -> Path:
+    """Where the weights are of the model that `NAME[@key=value,...]` describes.
+
+    Raises:
+        ConfigError: see `parse_model`.
+        CheckpointError: no such model.
+    """
+    from exdiff.checkpoint import locate
+
+    return locate(parse_model(text)[0])
+
+
 def load_systems(models: Sequence[str], estimates: Sequence[Path]) -> dict[str, System]:
     """Models, then folders of estimates, by the names that the report gives them.
 

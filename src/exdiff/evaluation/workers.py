@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from exdiff.errors import AudioError, ExDiffError
-from exdiff.metrics import METRICS
+from exdiff.metrics import METRICS, MULTICHANNEL
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One signal to score, mono [T]; or what went wrong on the way to it."""
+    """One signal to score, [T] or [C, T]; or what went wrong on the way to it."""
 
     row: Row
     estimate: np.ndarray | None = None
@@ -57,12 +57,19 @@ def _score(metrics: Sequence[str], job: Job) -> Row:
     if job.estimate is None or job.clean is None or job.mixture is None:
         return job.row
     scores: dict[str, float] = {}
+    every = job.estimate, job.clean, job.mixture
+    mono = _mono(job.estimate), _mono(job.clean), _mono(job.mixture)
     try:
         for name in metrics:
-            scores.update(METRICS[name](job.estimate, job.clean, job.mixture, job.sample_rate))
+            signals = every if name in MULTICHANNEL else mono
+            scores.update(METRICS[name](*signals, job.sample_rate))
     except AudioError as error:
         return {**job.row, "error": str(error)}
     return {**job.row, **{key: None if math.isnan(value) else value for key, value in scores.items()}}
+
+
+def _mono(signal: np.ndarray) -> np.ndarray:
+    return signal if signal.ndim == 1 else signal.mean(axis=0)
 
 
 @contextmanager

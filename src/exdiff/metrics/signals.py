@@ -8,12 +8,22 @@ import numpy as np
 
 from exdiff.errors import AudioError, ExDiffError
 
+# What brings a package, where it is not the extra `eval`.
+REMEDIES = {
+    "log_wmse": "pip install 'exdiff[log-wmse]'",
+    "wer": "pip install 'exdiff[words]'",
+    # What it asks for beside itself needs a compiler, and is not used here.
+    "speaker": "pip install --no-deps resemblyzer",
+}
 
-def checked(estimate: np.ndarray, clean: np.ndarray, mixture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The three signals as float64 [T], or an error.
+
+def checked(
+    estimate: np.ndarray, clean: np.ndarray, mixture: np.ndarray, *, channels: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The three signals as float64 [T], with `channels` also [C, T], or an error.
 
     Raises:
-        AudioError: not one-dimensional, empty, of different lengths, or with NaN or infinity in it.
+        AudioError: more axes, empty, of different shapes, or with NaN or infinity in it.
 
     Example:
         >>> signal = np.array([0.5, -0.5], dtype=np.float32)
@@ -22,13 +32,19 @@ def checked(estimate: np.ndarray, clean: np.ndarray, mixture: np.ndarray) -> tup
     """
     signals = {"estimate": estimate, "clean": clean, "mixture": mixture}
     for name, signal in signals.items():
-        if signal.ndim != 1 or signal.size == 0:
-            raise AudioError(f"the {name} must be mono samples [T] with T > 0, got shape {signal.shape}")
+        if signal.ndim not in ((1, 2) if channels else (1,)) or signal.size == 0:
+            form = "samples [T] or [C, T]" if channels else "mono samples [T]"
+            raise AudioError(f"the {name} must be {form} with T > 0, got shape {signal.shape}")
         if signal.shape != clean.shape:
-            raise AudioError(f"the {name} has {signal.size} samples and the clean signal {clean.size}; they must agree")
+            got, wanted = (_size(x) for x in (signal, clean))
+            raise AudioError(f"the {name} has {got} samples and the clean signal {wanted}; they must agree")
         if not np.isfinite(signal).all():
             raise AudioError(f"the {name} holds NaN or infinite samples")
     return estimate.astype(np.float64), clean.astype(np.float64), mixture.astype(np.float64)
+
+
+def _size(signal: np.ndarray) -> str:
+    return str(signal.size) if signal.ndim == 1 else " x ".join(map(str, signal.shape))
 
 
 def at_rate(signal: np.ndarray, sample_rate: int, wanted: int) -> np.ndarray:
@@ -56,7 +72,8 @@ def require(metric: str, packages: tuple[str, ...]) -> None:
     """
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
+        remedy = REMEDIES.get(metric, "pip install 'exdiff[eval]'")
         raise ExDiffError(
             f"the metric {metric!r} needs a package that is not installed ({', '.join(missing)}); "
-            "run pip install 'exdiff[eval]' or leave the metric out"
+            f"run {remedy} or leave the metric out"
         )
