@@ -33,19 +33,20 @@ def build_model(recipe: Recipe) -> ExDiff:
     backbone = fusion = path = None
     if recipe.backbone:
         guided = extractor is not None and recipe.model.get("estimate_input", True)
-        signals = 3 if guided else 2  # x_t, mixture and the estimate
-        backbone = build(BACKBONES, recipe.backbone, in_channels=2 * signals, out_channels=2)
+        signals = recipe.channels * (3 if guided else 2)  # x_t, mixture and the estimate
+        backbone = build(BACKBONES, recipe.backbone, in_channels=2 * signals, out_channels=2 * recipe.channels)
         path = build(PATHS, recipe.path)
         if extractor is not None:
             fusion = build(
                 FUSIONS,
                 recipe.fusion or {"type": "none"},
-                latent_channels=extractor.latent_channels,
+                latent_channels=[c * max(1, recipe.channels // extractor.channels) for c in extractor.latent_channels],
                 feature_channels=backbone.feature_channels,
             )
     parts = {"transform": build(TRANSFORMS, recipe.transform), "path": path, "extractor": extractor}
     section = {"type": "exdiff", **recipe.model}
-    return build({"exdiff": ExDiff}, section, **parts, backbone=backbone, fusion=fusion, sample_rate=recipe.sample_rate)
+    parts |= {"sample_rate": recipe.sample_rate, "channels": recipe.channels}
+    return build({"exdiff": ExDiff}, section, **parts, backbone=backbone, fusion=fusion)
 
 
 def embedded() -> list[str]:
