@@ -15,6 +15,7 @@ from torch.nn import functional
 
 _SLOPE = 0.2
 _SIDES = (1, 2, 1, 2)  # "same" padding of a 5x5 kernel at stride 2, as TensorFlow has it
+_WIDE = 64  # output channels beyond which a transposed convolution is quicker than rearranging its weights
 
 
 class SpleeterUNet(nn.Module):
@@ -35,9 +36,7 @@ class SpleeterUNet(nn.Module):
         inputs = [channels[-1], *(2 * c for c in outputs[:-1])]
         self.down = nn.ModuleList([nn.Conv2d(a, b, 5, stride=2) for a, b in pairwise((2, *channels))])
         self.down_norm = nn.ModuleList([_norm(c) for c in channels[:-1]])
-        self.up = nn.ModuleList(
-            [nn.ConvTranspose2d(a, b, 5, stride=2, padding=1) for a, b in zip(inputs, outputs, strict=True)]
-        )
+        self.up = nn.ModuleList([_Up(a, b) for a, b in zip(inputs, outputs, strict=True)])
         self.up_norm = nn.ModuleList([_norm(c) for c in outputs])
         self.mask = nn.Conv2d(1, 2, 4, padding=3, dilation=2)
 
@@ -50,11 +49,31 @@ class SpleeterUNet(nn.Module):
         x = skips.pop()
         maps = [x]
         for conv, norm in zip(self.up, self.up_norm, strict=True):
-            x = norm(functional.relu(conv(x)[..., :-1, :-1]))
+            x = norm(functional.relu(conv(x)))
             if skips:
                 maps.insert(0, x)
                 x = torch.cat([skips.pop(), x], 1)
         return self.mask(x).float().sigmoid() * magnitude, maps
+
+
+class _Up(nn.ConvTranspose2d):
+    """Transposed 5x5 convolution of stride 2 to exactly twice the size, one row and column of it cut off in front.
+
+    Of the output, every second bin and frame is an ordinary convolution with every second weight. Where channels are
+    few, these four together, as one of 3x3, take half the time of the transposed one and less.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 5, stride=2, padding=1)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        assert output_size is None and self.bias is not None
+        if self.out_channels > _WIDE:
+            return super().forward(input)[..., :-1, :-1]
+        # Output 2j takes weights 3, 1 of inputs j - 1, j; output 2j + 1 weights 4, 2, 0 of j - 1, j, j + 1.
+        weight = functional.pad(self.weight.flip(2, 3), (0, 1, 0, 1)).unflatten(3, (3, 2)).unflatten(2, (3, 2))
+        weight = weight.flip(3, 5).permute(1, 3, 5, 0, 2, 4).reshape(4 * self.out_channels, self.in_channels, 3, 3)
+        return functional.pixel_shuffle(functional.conv2d(input, weight, self.bias.repeat_interleave(4), padding=1), 2)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
