@@ -1,4 +1,4 @@
-"""Spleeter's U-Nets: the same numbers as the published layers give, blocks, masks above the band, grids of the latents."""
+"""Spleeter's U-Nets: the numbers of the published layers, blocks, masks above the band, grids of the latents."""
 
 from __future__ import annotations
 
