@@ -63,9 +63,16 @@ def info(
 ) -> None:
     """Licence, size, parts and default settings of one model."""
     with reporting():
-        from exdiff.checkpoint import load_model
+        from exdiff.catalogue import INSTALLABLE, invitation
+        from exdiff.checkpoint import installed, load_model
         from exdiff.cost import gmac_per_second, parameters
 
+        if name in INSTALLABLE and name not in installed():
+            item = INSTALLABLE[name]
+            source = f"{item.package} {item.version}, a package of somebody else's, as data"
+            _show({"name": name, "description": item.description, "licence": item.licence, "weights": source})
+            typer.echo(f"not installed; {invitation(name)}")
+            return
         model, recipe = load_model(name, trust_code=trust_code)
         cost = gmac_per_second(model, recipe.enhancer.get("segment_seconds", 4.0))
         sampler = {**recipe.sampler} if model.backbone is not None else {"type": "none", "steps": 0}
@@ -88,5 +95,9 @@ def info(
             **parts,
             "sampler": ", ".join(f"{key} {value}" for key, value in sampler.items()),
         }
-        for key, value in lines.items():
-            typer.echo(f"{key + ':':<13} {value}")
+        _show(lines)
+
+
+def _show(lines: dict[str, str]) -> None:
+    for key, value in lines.items():
+        typer.echo(f"{key + ':':<13} {value}")
