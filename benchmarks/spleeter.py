@@ -2,9 +2,9 @@
 
     python benchmarks/spleeter.py --threads 2
 
-A stereo song of noise, as long as one block of 512 frames (11.8 s) or several. The plain port is what one writes first:
-contiguous float32 memory, one block at a time, transposed convolutions as they are. Both have the same weights (those of
-`exdiff models install vocals` if that was done, else random ones, which are as fast) and run turn by turn in one process.
+A stereo song of noise, some blocks of 512 frames (11.8 s) long. The plain port is what one writes first: contiguous
+float32 memory, one block at a time, transposed convolutions as they are. Both have the same weights (those of `exdiff
+models install vocals` if that was done, else random ones, which are as fast) and run turn by turn in one process.
 Prints Markdown: medians, the ratio, the distance of the estimates.
 """
 

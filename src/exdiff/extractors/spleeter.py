@@ -2,7 +2,7 @@
 
 It hears both channels together, in blocks of 512 frames that know nothing of each other. As published one block begins
 where the other ends, so that a note held over that edge is judged twice, each time with half of it missing. Here
-blocks may overlap, and of each the inner part counts. The network hears 0 to 11 kHz; above, its mask is extrapolated.
+blocks may overlap, and of each the inner part counts. The networks hear 0 to 11 kHz; above, the mask is extrapolated.
 """
 
 from __future__ import annotations
