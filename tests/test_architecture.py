@@ -16,14 +16,14 @@ SOURCE = ROOT / "src" / "exdiff"
 # A part may import parts of the lines above its own, never of its own line or below.
 LINES = (
     {"errors", "progress"},
-    {"config"},
+    {"config", "catalogue"},
     {"arrays", "audio", "highband", "layers", "levels", "losses", "machine", "optimiser", "windows"},
     {"transforms", "diffusion", "metrics"},
     {"samplers", "backbones", "extractors", "fusion", "data", "adversary"},
     {"objectives"},
     {"model", "jobs", "interop"},
     {"checkpoint", "cost", "engine"},
-    {"enhancer"},
+    {"enhancer", "install"},
     {"training"},
     {"evaluation"},
     {"comparison"},

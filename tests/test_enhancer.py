@@ -30,9 +30,9 @@ class FakeCondition:
 class FakeModel(nn.Module):
     """Says that the clean signal is `factor` times the mixture's spectrogram; the estimate is a quarter of it."""
 
-    def __init__(self, factor=1.0, sample_rate=RATE, level="local", extractor=True, path=True):
+    def __init__(self, factor=1.0, sample_rate=RATE, level="local", extractor=True, path=True, channels=1):
         super().__init__()
-        self.factor, self.sample_rate, self.level = factor, sample_rate, level
+        self.factor, self.sample_rate, self.level, self.channels = factor, sample_rate, level, channels
         self.extractor = nn.Identity() if extractor else None
         self.path = OUVEPath() if path else None
         self.transform = CompressedSTFT(126, 63, "sqrt_hann", exponent=1.0, factor=1.0)

@@ -21,6 +21,7 @@ SMALLER = {
 SMALLER_EXTRACTOR = {
     "compact": ["extractor.channels=[8, 12]", "extractor.blocks=1", "extractor.middle=1", "extractor.hidden=8"],
     "resunet30": ["extractor.channels=[8, 12]", "extractor.n_fft=256", "extractor.hop_length=80"],
+    "spleeter": ["extractor.channels=[4, 6]", "extractor.frames=64", "extractor.overlap=0"],
 }
 QUICK = ["data={type: synthetic}", "training.steps=2", "training.batch=1", "training.segment_seconds=0.4"]
 QUICK += ["training.workers=0", "training.precision=fp32", "training.validate_examples=1"]

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from exdiff.backbones import BACKBONES
+from exdiff.catalogue import INSTALLABLE, home, invitation
 from exdiff.config import Recipe, build, nearest
 from exdiff.diffusion import PATHS
 from exdiff.errors import CheckpointError, ConfigError
@@ -33,19 +34,20 @@ def build_model(recipe: Recipe) -> ExDiff:
     backbone = fusion = path = None
     if recipe.backbone:
         guided = extractor is not None and recipe.model.get("estimate_input", True)
-        signals = 3 if guided else 2  # x_t, mixture and the estimate
-        backbone = build(BACKBONES, recipe.backbone, in_channels=2 * signals, out_channels=2)
+        signals = recipe.channels * (3 if guided else 2)  # x_t, mixture and the estimate
+        backbone = build(BACKBONES, recipe.backbone, in_channels=2 * signals, out_channels=2 * recipe.channels)
         path = build(PATHS, recipe.path)
         if extractor is not None:
             fusion = build(
                 FUSIONS,
                 recipe.fusion or {"type": "none"},
-                latent_channels=extractor.latent_channels,
+                latent_channels=[c * max(1, recipe.channels // extractor.channels) for c in extractor.latent_channels],
                 feature_channels=backbone.feature_channels,
             )
     parts = {"transform": build(TRANSFORMS, recipe.transform), "path": path, "extractor": extractor}
     section = {"type": "exdiff", **recipe.model}
-    return build({"exdiff": ExDiff}, section, **parts, backbone=backbone, fusion=fusion, sample_rate=recipe.sample_rate)
+    parts |= {"sample_rate": recipe.sample_rate, "channels": recipe.channels}
+    return build({"exdiff": ExDiff}, section, **parts, backbone=backbone, fusion=fusion)
 
 
 def embedded() -> list[str]:
@@ -56,21 +58,33 @@ def embedded() -> list[str]:
     return sorted(p.name for p in folder.iterdir() if (p / RECIPE).is_file())
 
 
+def installed() -> list[str]:
+    """Names of the models of the catalogue that are in the user's cache."""
+    return sorted(name for name in INSTALLABLE if (home(name) / RECIPE).is_file())
+
+
 def locate(source: str | Path) -> Path:
-    """The folder of an embedded model or of a checkpoint, or the file of a published one.
+    """The folder of an embedded or installed model or of a checkpoint, or the file of a published one.
 
     Raises:
-        CheckpointError: neither a name nor a folder nor a file.
+        CheckpointError: neither a name nor a folder nor a file, or a model that is not installed yet.
     """
-    if Path(source).exists():
-        return Path(source)
-    if Path(source).suffix in (".ckpt", ".pt", ".pth"):
+    place, name = Path(source), str(source)
+    # A folder of recordings that happens to be called like a model does not hide it.
+    if place.is_file() or (place / RECIPE).is_file():
+        return place
+    if name in embedded():
+        return Path(str(resources.files("exdiff") / "weights" / name))
+    if name in installed():
+        return home(name)
+    if name in INSTALLABLE:
+        raise CheckpointError(f"the model {name!r} is not installed; {invitation(name)}")
+    if place.exists():
+        return place
+    if place.suffix in (".ckpt", ".pt", ".pth"):
         raise CheckpointError(f"{source} does not exist; give the path of a published checkpoint")
-    if str(source) not in embedded():
-        raise CheckpointError(
-            f"unknown model {str(source)!r}{nearest(str(source), embedded())}, or the path of a checkpoint folder"
-        )
-    return Path(str(resources.files("exdiff") / "weights" / str(source)))
+    known = [*embedded(), *INSTALLABLE]
+    raise CheckpointError(f"unknown model {name!r}{nearest(name, known)}, or the path of a checkpoint folder")
 
 
 def load_recipe(source: str | Path) -> Recipe:
@@ -80,7 +94,7 @@ def load_recipe(source: str | Path) -> Recipe:
 
 
 def load_model(source: str | Path, *, trust_code: bool = False) -> tuple[ExDiff, Recipe]:
-    """An embedded model by name, a checkpoint folder, or a published SGMSE checkpoint, ready for inference.
+    """A model by name, a checkpoint folder, or a published SGMSE checkpoint, ready for inference.
 
     Args:
         source: a name or a folder.

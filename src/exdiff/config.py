@@ -37,6 +37,7 @@ class Recipe:
     description: str = ""
     licence: str = "Apache-2.0"
     sample_rate: int = 16000  # Hz, inside the model
+    channels: int = 1  # that the model hears together: 2 for stereo
     stage: str = "diffusion"  # "extractor" trains the discriminative model alone, "diffusion" the whole
     transform: Section = field(default_factory=dict)
     extractor: Section = field(default_factory=dict)

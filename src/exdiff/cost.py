@@ -21,12 +21,13 @@ def parameters(module: nn.Module | None) -> int:
 
 
 def gmac_per_second(model: ExDiff, seconds: float = 4.0) -> dict[str, float]:
-    """GMAC per second of mono audio: `extraction` (once) and `evaluation` (for each evaluation of the score network).
+    """GMAC per second of audio: `extraction` (once) and `evaluation` (for each evaluation of the score network).
 
+    Of mono audio, or of stereo where the model hears both channels together.
     `fusion_once` and `fusion_each` are the fusion's share of these two. Counts convolutions, linear and recurrent
     layers, and modules that count for themselves; norms, activations and transforms are left out.
     """
-    mixture = 0.1 * torch.randn(1, 1, round(seconds * model.sample_rate))
+    mixture = 0.1 * torch.randn(1, model.channels, round(seconds * model.sample_rate))
     with torch.no_grad():
         with Counter(model) as once, Counter(model.fusion) as fusion_once:
             condition = model.condition(mixture)

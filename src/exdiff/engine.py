@@ -25,11 +25,15 @@ _LOUD = 16.0  # peak beyond which a signal is brought down first, so that its en
 
 
 class _Item(NamedTuple):
-    """A mono signal to enhance: window and channel by number, and where it is used (copies share the work)."""
+    """A signal [1 or 2, n] to enhance, and by number the window and the channel that it comes from."""
 
     window: int
     channel: int
     signal: np.ndarray
+
+
+# Of each channel of a window: the item that it is part of, and its row there; None for silence.
+_Home = tuple[int, int] | None
 
 
 class Engine:
@@ -39,7 +43,7 @@ class Engine:
         model: see `Enhancer`.
         device: where.
         dtype: of the networks' products.
-        batch: mono windows at once.
+        batch: signals at once.
     """
 
     def __init__(self, model: Any, device: torch.device, dtype: torch.dtype, batch: int) -> None:
@@ -51,7 +55,8 @@ class Engine:
         first = 0
         for window in windows:
             # A batch holds one length: only the last window may be shorter.
-            if group and (len(group) * len(window) >= self.batch or window.shape != group[0].shape):
+            signals = len(group) * -(-len(window) // self.model.channels)
+            if group and (signals >= self.batch or window.shape != group[0].shape):
                 yield from self._group(group, first, job, run)
                 first, group = first + len(group), []
             group.append(window)
@@ -60,49 +65,50 @@ class Engine:
 
     def _group(self, windows: Sequence[np.ndarray], first: int, job: Job, run: Run) -> Iterator[np.ndarray]:
         start = time.perf_counter()
-        items, homes = _distinct(windows, first)
+        items, homes = _distinct(windows, first, self.model.channels)
         results: list[np.ndarray] = []
         for begin in range(0, len(items), self.batch):
             results += self._enhance(items[begin : begin + self.batch], job, run)
         outputs = []
         for window, rows in zip(windows, homes, strict=True):
             silence = np.zeros(window.shape[-1], np.float32)
-            enhanced = np.stack([silence if row is None else results[row] for row in rows])
+            enhanced = np.stack([silence if home is None else results[home[0]][home[1]] for home in rows])
             enhanced = job.strength * enhanced + (1 - job.strength) * window if job.strength != 1 else enhanced
             outputs.append(np.concatenate([enhanced, window - enhanced]) if job.stems else enhanced)
         run.windows += len(windows)
         run.seconds += time.perf_counter() - start
         yield from outputs
 
-    def _enhance(self, items: Sequence[_Item], job: Job, run: Run) -> Sequence[np.ndarray]:
-        """Equally long mono signals -> the same, enhanced."""
-        rate = self.model.sample_rate
-        signals = np.stack([item.signal for item in items])
-        peak = np.abs(signals).max(axis=-1, keepdims=True)
+    def _enhance(self, items: Sequence[_Item], job: Job, run: Run) -> list[np.ndarray]:
+        """Equally long signals -> the same, enhanced; what is mono is heard, and averaged, as equal channels."""
+        rate, channels = self.model.sample_rate, self.model.channels
+        signals = np.stack([np.broadcast_to(item.signal, (channels, item.signal.shape[-1])) for item in items])
+        peak = np.abs(signals).max(axis=(-1, -2), keepdims=True)
         # A power of two: dividing and multiplying by it rounds nothing.
         scale = np.exp2(np.ceil(np.log2(np.maximum(peak, _LOUD) / _LOUD))).astype(np.float32)
-        signals = signals / scale
-        heard = resample(signals, job.rate, rate)
+        flat = (signals / scale).reshape(-1, signals.shape[-1])
+        heard = resample(flat, job.rate, rate)
         length = max(heard.shape[-1], round(_SHORTEST_SECONDS * rate))
-        padded = np.pad(heard, ((0, 0), (0, length - heard.shape[-1])))
-        enhanced = self._generate(torch.from_numpy(padded), items, job, run)[:, : heard.shape[-1]]
+        padded = np.pad(heard, ((0, 0), (0, length - heard.shape[-1]))).reshape(len(items), channels, length)
+        enhanced = self._generate(torch.from_numpy(padded), items, job, run).reshape(-1, length)[:, : heard.shape[-1]]
         if job.rate != rate:
-            size = signals.shape[-1]
+            size = flat.shape[-1]
             low, back = (resample(x, rate, job.rate)[:, :size] for x in (heard, enhanced))
-            enhanced = extend(signals, low, back, job.rate, min(rate, job.rate) / 2)
+            enhanced = extend(flat, low, back, job.rate, min(rate, job.rate) / 2)
         with np.errstate(over="ignore"):
-            result = enhanced * scale
-        return list(np.clip(result, np.finfo(np.float32).min, np.finfo(np.float32).max))
+            result = enhanced.reshape(signals.shape) * scale
+        result = np.clip(result, np.finfo(np.float32).min, np.finfo(np.float32).max)
+        return [r if len(r) == len(i.signal) else r.mean(0, keepdims=True) for r, i in zip(result, items, strict=True)]
 
     @torch.inference_mode()
     def _generate(self, signals: Tensor, items: Sequence[_Item], job: Job, run: Run) -> np.ndarray:
-        """[B, T] at the model's rate -> [B, T]: level, condition, sample, and back."""
-        mixture = signals[:, None].to(self.device)
+        """[B, C, T] at the model's rate -> [B, C, T]: level, condition, sample, and back."""
+        mixture = signals.to(self.device)
         gain = LEVELS[self.model.level](mixture, self.model.sample_rate)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             condition = self.model.condition(mixture * gain)
             wave = condition.estimate if job.steps == 0 else self._sample(condition, mixture.shape[-1], items, job, run)
-        result = (wave.float() / gain)[:, 0].cpu().numpy()
+        result = (wave.float() / gain).cpu().numpy()
         if not np.isfinite(result).all():
             raise ExDiffError(
                 f"the sampler diverged in window {items[0].window} (its output is not finite); "
@@ -130,25 +136,28 @@ class Engine:
         return self.model.transform.inverse(spectrum, length)
 
 
-def _distinct(windows: Sequence[np.ndarray], first: int) -> tuple[list[_Item], list[list[int | None]]]:
-    """The signals worth computing, and for each window and channel the number of its signal, None for silence.
+def _distinct(windows: Sequence[np.ndarray], first: int, together: int) -> tuple[list[_Item], list[list[_Home]]]:
+    """The signals worth computing, of 1 or 2 channels that are heard `together`, and where each channel finds its own.
 
     Digital silence stays silent, and equal channels (a mono recording in a stereo file) are computed once, which also
-    keeps them equal.
+    keeps them equal. Of more than two channels neighbours make pairs; the last of an odd number is mono.
     """
     items: list[_Item] = []
-    homes: list[list[int | None]] = []
+    homes: list[list[_Home]] = []
     for number, window in enumerate(windows, first):
-        rows: list[int | None] = []
-        for channel, signal in enumerate(window):
-            twin = next((c for c in range(channel) if np.array_equal(window[c], signal)), None)
-            if twin is not None:
-                rows.append(rows[twin])
-            elif not signal.any():
-                rows.append(None)
-            else:
-                rows.append(len(items))
-                items.append(_Item(number, channel, signal))
+        twins = [next(c for c in range(k + 1) if np.array_equal(window[c], x)) for k, x in enumerate(window)]
+        known: dict[tuple[int, ...], int] = {}
+        rows: list[_Home] = []
+        for start in range(0, len(window), together):
+            pair = twins[start : start + together]
+            parts = tuple(dict.fromkeys(pair))
+            if not any(window[c].any() for c in parts):
+                rows += [None] * len(pair)
+                continue
+            if parts not in known:
+                known[parts] = len(items)
+                items.append(_Item(number, parts[0], window[list(parts)]))
+            rows += [(known[parts], parts.index(c)) if window[c].any() else None for c in pair]
         homes.append(rows)
     return items, homes
 

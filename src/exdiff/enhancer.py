@@ -5,7 +5,7 @@
 Each window is a signal of its own: its noise comes from a generator seeded by (seed, window, channel), its
 resampling and its level see nothing beyond it. So a file enhanced whole, as a stream in chunks of any size, or in
 batches of windows comes out the same to rounding, and memory does not grow with its length. Each channel is a mono
-signal of its own.
+signal of its own, unless the model hears two of them together.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ class Enhancer:
     """Enhances waveforms with a model and a sampler.
 
     Args:
-        model: an `ExDiff`, or a module with its sample_rate, level, path, transform, extractor, condition and predict.
+        model: an `ExDiff`, or a module with its sample_rate, channels, level, alignment, path, transform, extractor,
+            condition and predict.
         sampler: a sampler or its name; None is for models that are an extractor alone.
         steps: of the sampler; 0 gives the extractor's estimate.
         sampler_options: further keyword arguments of the sampler and of `schedule`.
         segment_seconds: length of a window, context included.
         overlap_seconds: what two neighbouring windows share at least; each throws half of it away. It grows until
             windows begin where the model's frames do: half a frame's shift alone changes an estimate by -30 dB.
-        batch_windows: mono windows computed at once; None is 1 on a CPU, where more gains little, and 8 elsewhere.
+        batch_windows: windows, each of what is heard together, computed at once; None is 1 on a CPU, where more gains
+            little, and 8 elsewhere.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "fp32" or "bf16".
 

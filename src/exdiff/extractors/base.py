@@ -26,12 +26,15 @@ class Extractor(nn.Module):
     Attributes:
         sample_rate: Hz, of what goes in and comes out.
         latent_channels: D_i of each latent.
+        channels: of a signal, that it hears together. With 1 each channel is an item of its own, in the latents too:
+            [B * C, D_i, F_i, N_i].
         runs_code: building it runs code that the recipe names. Such a recipe is taken from the user alone, never from a
             checkpoint, unless the caller trusts it.
     """
 
     sample_rate: int
     latent_channels: tuple[int, ...]
+    channels: int = 1
     runs_code: bool = False
 
     @property

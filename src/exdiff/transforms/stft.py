@@ -92,10 +92,14 @@ class CompressedSTFT(nn.Module):
         if self.law == "log":
             magnitude = spectrum.abs() + 1e-12
             return spectrum * (self.factor * torch.log1p(magnitude) / magnitude)
+        if self.exponent == 1:  # powers are slow
+            return self.factor * spectrum
         return spectrum * (self.factor * (spectrum.abs() + 1e-12) ** (self.exponent - 1))
 
     def expand(self, spectrum: Tensor) -> Tensor:
         """Undo `compress`."""
+        if self.law == "power" and self.exponent == 1:
+            return spectrum / self.factor
         # |X|^(1/e) e^(i angle) without dividing by |X|, so the gradient at zero stays finite.
         magnitude = spectrum.abs() + 1e-12  # or the power's own gradient is infinite for exponents above 1/2
         if self.law == "log":
