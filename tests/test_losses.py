@@ -98,12 +98,14 @@ def test_critical_bands_share_out_every_bin():
 
 
 def test_loudness_by_hand():
-    """Twice the amplitude is 4 ** 0.23 times as loud in every band."""
+    """Twice the amplitude is 4 ** 0.23 times as loud in every band, and too much counts three times."""
     clean = noise(1, 1, 16000)
     once = loudness_l1(torch.zeros_like(clean), clean, 16000)
     twice = loudness_l1(2 * clean, clean, 16000)
     floor = (1e-5) ** 0.23  # what silence keeps, relative to the mean of all bands
-    assert (twice / once).item() == pytest.approx((4**0.23 - 1) / (1 - floor), rel=0.03)
+    half = loudness_l1(0.5 * clean, clean, 16000)
+    assert (twice / once).item() == pytest.approx(3 * (4**0.23 - 1) / (1 - floor), rel=0.03)
+    assert (half / once).item() == pytest.approx((1 - 0.25**0.23) / (1 - floor), rel=0.03)
     assert loudness_l1(clean, clean, 16000).item() == 0
 
 
