@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import record_function
 
@@ -81,6 +82,8 @@ def train(
         path, saved, remark = newest(out)
         restore(state, saved, path)
         report(remark or f"going on from step {state.step}")
+    elif resume:
+        report(f"{out} holds no state to resume: beginning anew")
     _check_agreement(ranks, state, recipe, out)
     if resuming and ranks.main and path.name != STATE:
         path.replace(out / STATE)  # a damaged one must not become the one before
@@ -88,8 +91,9 @@ def train(
     if copied:
         log.write({"init": options.init, "copied": len(copied), "fresh": len(state.model.state_dict()) - len(copied)})
     if options.compile:
-        for part in (state.model.backbone, state.model.extractor):
-            if part is not None:
+        # Of an extractor its body: inductor leaves the complex numbers around it as they are, and complains.
+        for part in (state.model.backbone, getattr(state.model.extractor, "body", None)):
+            if isinstance(part, nn.Module):
                 part.compile()
     board = Board(out, state.step) if options.tensorboard and ranks.main else None
     source = ranks.in_turn(lambda: _source(recipe, options))
