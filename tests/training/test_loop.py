@@ -40,7 +40,7 @@ def test_the_loss_falls(tmp_path, recipe, lines):
 
 @pytest.mark.parametrize("options", ["muon", "adamw", "adversary"])
 def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, options, recipe, lines, same):
-    changes = {"adamw": ["training.optimiser=adamw"], "adversary": ["training.adversary=true"]}.get(options, [])
+    changes = ["training.adversary=true"] if options == "adversary" else [f"training.optimiser={options}"]
     plan = recipe("training.steps=6", *changes)
     train(plan, tmp_path / "whole")
 
@@ -123,7 +123,7 @@ def test_a_run_is_not_overwritten(tmp_path, recipe):
         train(recipe("training.steps=1"), tmp_path)
 
 
-@pytest.mark.parametrize("change", ["backbone.hidden=4", "training.optimiser=adamw", "training.adversary=true"])
+@pytest.mark.parametrize("change", ["backbone.hidden=4", "training.optimiser=muon", "training.adversary=true"])
 def test_a_state_of_another_recipe_is_a_clear_error(tmp_path, change, recipe):
     train(recipe("training.steps=1"), tmp_path)
     with pytest.raises(CheckpointError, match=r"state.pt does not fit the recipe .* the recipe that began the run"):
