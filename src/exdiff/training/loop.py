@@ -101,6 +101,8 @@ def train(
         run = _Run(state, recipe, options, ranks, source, out, log, board, report)
         run.saved = (state.step, state.validated) if resuming else None
         run.until_done(max_minutes, stop, tick)
+    if board is not None:
+        board.close()
     ranks.leave()
     if stop.asked:
         raise KeyboardInterrupt
@@ -161,6 +163,8 @@ class _Run:
             self._save()
             raise
         self._save()
+        if stop.asked:
+            self.report(f"stopped after step {self.state.step} and saved; go on with --resume")
 
     def _steps(self, max_minutes: float | None, stop: Stop, tick: Callable[[], None]) -> None:
         state, options = self.state, self.options
