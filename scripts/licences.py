@@ -19,6 +19,7 @@ GROUPS = {
     "scores": "extra scores",
     "eval": "extra eval",
     "export": "extra export",
+    "train": "extra train",
     "docs": "extra docs",
     "dev": "extra dev",
 }
