@@ -21,7 +21,8 @@ QUICK += ["training.workers=0", "training.save_steps=0", "training.validate_step
 PATIENCE = 300  # seconds, on a machine that has other things to do
 
 CHILD = """
-import os, sys
+import multiprocessing, os, sys
+multiprocessing.set_start_method("fork", force=True)  # and not through the server that this process came from
 os.dup2(os.open({errors!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
 os.environ.update({variables!r})
 sys.argv = {arguments!r}
@@ -115,11 +116,6 @@ class Child:
     def send(self, number: int) -> None:
         assert self.process.pid is not None
         os.kill(self.process.pid, number)
-
-    def workers(self) -> list[int]:
-        """Processes that it has started."""
-        pid = self.process.pid
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -39,20 +40,23 @@ def test_three_kills_in_a_row_lose_nothing(tmp_path, start, log, same):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_workers_do_not_outlive_a_killed_run(tmp_path, start):
-    child = start(tmp_path / "run", "training.steps=100000", "training.workers=2")
-    child.reach(2)
-    workers = child.workers()
+def test_workers_do_not_outlive_a_killed_run(tmp_path):
+    plan = ["training.segment_seconds=0.1", "training.steps=100000", "training.log_every=1", "training.workers=2"]
+    command = [sys.executable, "-m", "exdiff", "train", "debug", *plan, "--out", str(tmp_path), "--device", "cpu"]
+    with subprocess.Popen(command) as run:
+        while not (tmp_path / "log.jsonl").is_file():
+            assert run.poll() is None
+            time.sleep(0.01)
+        workers = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        run.kill()
     assert len(workers) >= 2
-    child.send(signal.SIGKILL)
-    child.end()
     limit = time.monotonic() + 60
     while any(map(alive, workers)):
         assert time.monotonic() < limit, "workers look for their parent every five seconds"
         time.sleep(0.1)
 
 
-def alive(pid: int) -> bool:
+def alive(pid: str) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

@@ -11,7 +11,7 @@ from exdiff.checkpoint import load_model
 from exdiff.config import Recipe
 from exdiff.errors import CheckpointError, ConfigError
 from exdiff.training import Options, loop, train
-from exdiff.training.loop import learning_rate
+from exdiff.training.schedule import due, learning_rate
 
 
 def test_the_debug_recipe_trains_as_it_is(tmp_path, lines, log):
@@ -23,7 +23,7 @@ def test_the_debug_recipe_trains_as_it_is(tmp_path, lines, log):
         for key in ("loss", "extractor", "diffusion", "learning_rate", "audio_per_second", "grad_norm"):
             assert line[key] > 0, key
         assert 0 <= line["waiting"] <= 1
-    scores = log(tmp_path)[-1]["validation"]
+    (scores,) = (line["validation"] for line in log(tmp_path) if "validation" in line)
     assert scores["mixture_si_sdr"] < scores["mixture_si_sar"], "noise is what the mixtures suffer from"
     assert scores["si_sdr"] != scores["mixture_si_sdr"], "the model did something"
     model, stored = load_model(tmp_path / "model")
@@ -154,3 +154,14 @@ def test_the_rate_warms_up_holds_and_falls():
     assert learning_rate(timed, 0, 49, 60) == 1.0
     assert learning_rate(timed, 0, 55, 60) == pytest.approx(0.5)
     assert learning_rate(timed, 0, 61, 60) == pytest.approx(0.01)
+
+
+def test_what_is_due():
+    assert [step for step in range(1, 10) if due(step, 3, 0.0, 1.0)] == [3, 6, 9]
+    assert not due(3, 0, 60.0, 1.0)
+    assert due(1, 0, 60.1, 1.0)
+
+
+def test_the_debug_recipe_saves_at_least_five_times_on_the_way():
+    options = Options.of(Recipe.load("debug").training)
+    assert len(range(options.save_steps, options.steps, options.save_steps)) >= 5

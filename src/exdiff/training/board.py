@@ -69,12 +69,12 @@ def spectrograms(signals: Mapping[str, np.ndarray], rate: int) -> Figure:
     top = max(level.max() for level in levels.values())
     figure = Figure(figsize=(4 * len(levels), 3), layout="constrained")
     panels = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
+    images = []
     for panel, (name, level) in zip(panels, levels.items(), strict=True):
         extent = (0, len(signals[name]) / rate, 0, rate / 2000)
-        image = panel.imshow(
-            level - top, "magma", aspect="auto", origin="lower", extent=extent, vmin=-_RANGE_DB, vmax=0
-        )
+        style = {"cmap": "magma", "aspect": "auto", "origin": "lower", "vmin": -_RANGE_DB, "vmax": 0}
+        images.append(panel.imshow(level - top, extent=extent, **style))
         panel.set(title=name, xlabel="s")
     panels[0].set_ylabel("kHz")
-    figure.colorbar(image, ax=panels, label="dB")
+    figure.colorbar(images[0], ax=panels, label="dB")
     return figure

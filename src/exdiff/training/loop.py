@@ -26,6 +26,7 @@ from exdiff.adversary import Adversary
 from exdiff.config import Recipe, build
 from exdiff.data import DATASETS
 from exdiff.errors import ConfigError, ExDiffError
+from exdiff.model import ExDiff
 from exdiff.optimiser import make_optimiser
 from exdiff.progress import track
 from exdiff.training.batches import Batches
@@ -34,6 +35,7 @@ from exdiff.training.log import Log, Means
 from exdiff.training.options import Options
 from exdiff.training.profile import profiling
 from exdiff.training.ranks import Ranks, differs, join
+from exdiff.training.schedule import due, learning_rate
 from exdiff.training.state import STATE, State, holds_run, newest, restore, save
 from exdiff.training.step import learn
 from exdiff.training.stop import Stop
@@ -74,29 +76,19 @@ def train(
     resuming = holds_run(out)
     if resuming and not resume:
         raise ConfigError(f"{out} holds a run already; continue it with --resume, or name another folder")
+    out.mkdir(parents=True, exist_ok=True)
     report = report if ranks.main else lambda line: None
     log = Log(out / "log.jsonl" if ranks.main else None)
-    out.mkdir(parents=True, exist_ok=True)
-    state, copied = _fresh(recipe, options, ranks, resuming)
-    if resuming:
-        path, saved, remark = newest(out)
-        restore(state, saved, path)
-        report(remark or f"going on from step {state.step}")
-    elif resume:
+    if resume and not resuming:
         report(f"{out} holds no state to resume: beginning anew")
-    _check_agreement(ranks, state, recipe, out)
-    if resuming and ranks.main and path.name != STATE:
-        path.replace(out / STATE)  # a damaged one must not become the one before
-    log.cut(state.step if resuming else -1, state.validated)
-    if copied:
-        log.write({"init": options.init, "copied": len(copied), "fresh": len(state.model.state_dict()) - len(copied)})
+    state = _resumed(recipe, options, ranks, out, log, report) if resuming else _fresh(recipe, options, ranks, log)
     if options.compile:
         # Of an extractor its body: inductor leaves the complex numbers around it as they are, and complains.
         for part in (state.model.backbone, getattr(state.model.extractor, "body", None)):
             if isinstance(part, nn.Module):
                 part.compile()
-    board = Board(out, state.step) if options.tensorboard and ranks.main else None
     source = ranks.in_turn(lambda: _source(recipe, options))
+    board = Board(out, state.step) if options.tensorboard and ranks.main else None
     with Stop() as stop, profiling(out if profile and ranks.main else None, report) as tick:
         run = _Run(state, recipe, options, ranks, source, out, log, board, report)
         run.saved = (state.step, state.validated) if resuming else None
@@ -109,18 +101,43 @@ def train(
     return state
 
 
-def _fresh(recipe: Recipe, options: Options, ranks: Ranks, resuming: bool) -> tuple[State, list[str]]:
-    """Everything as it is before the first step, and the names of weights that come from another model."""
+def _fresh(recipe: Recipe, options: Options, ranks: Ranks, log: Log) -> State:
+    """Everything as it is before the first step."""
     torch.manual_seed(options.seed)
     model = checkpoint.build_model(recipe)
-    copied = checkpoint.load_matching(model, options.init) if options.init and not resuming else []
+    copied = checkpoint.load_matching(model, options.init) if options.init else []
+    state = _around(model, options, ranks)
+    _check_agreement(ranks, state, recipe)
+    log.cut(-1)
+    if copied:
+        log.write({"init": options.init, "copied": len(copied), "fresh": len(model.state_dict()) - len(copied)})
+    return state
+
+
+def _resumed(
+    recipe: Recipe, options: Options, ranks: Ranks, out: Path, log: Log, report: Callable[[str], None]
+) -> State:
+    """Everything as it was when the newest whole state was saved."""
+    state = _around(checkpoint.build_model(recipe), options, ranks)
+    path, saved, remark = newest(out)
+    restore(state, saved, path)
+    _check_agreement(ranks, state, recipe)
+    if ranks.main and path.name != STATE:
+        path.replace(out / STATE)  # a damaged one must not become the one before
+    log.cut(state.step, state.validated)
+    report(remark or f"going on from step {state.step}")
+    return state
+
+
+def _around(model: ExDiff, options: Options, ranks: Ranks) -> State:
+    """What training puts around a model."""
     if model.extractor is not None and not model.extractor_learns:
         model.extractor.requires_grad_(False)
     model.to(ranks.device)
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=False)
     state = State(model, ema, make_optimiser(options.optimiser, model.parameters(), options.learning_rate))
     state.adversary = Adversary(average=ranks.average).to(ranks.device) if options.adversary else None
-    return state, copied
+    return state
 
 
 def _source(recipe: Recipe, options: Options) -> Any:
@@ -128,11 +145,11 @@ def _source(recipe: Recipe, options: Options) -> Any:
     return build(DATASETS, recipe.data, **context)
 
 
-def _check_agreement(ranks: Ranks, state: State, recipe: Recipe, out: Path) -> None:
+def _check_agreement(ranks: Ranks, state: State, recipe: Recipe) -> None:
     if differs(ranks, zlib.crc32(json.dumps(recipe.to_dict(), sort_keys=True).encode())):
         raise ConfigError("the processes of this run have different recipes or overrides; start all with the same")
     if differs(ranks, state.step):
-        raise ConfigError(f"the processes of this run resume at different steps; {out} must be one folder for all")
+        raise ConfigError("the processes of this run resume at different steps; --out must be one folder for all")
 
 
 @dataclass
@@ -225,18 +242,3 @@ class _Run:
             if self.saved is None or self.saved[0] != self.state.step:
                 self.log.write({"step": self.state.step, "saved": STATE})
         self.saved = mark
-
-
-def due(step: int, steps: int, seconds: float, minutes: float) -> bool:
-    """Whether something is due that happens every so many steps (0: never) and every so many minutes."""
-    return (steps > 0 and step % steps == 0) or seconds > 60 * minutes
-
-
-def learning_rate(options: Options, step: int, minutes: float, max_minutes: float | None) -> float:
-    """Warm-up, constant, then a linear fall to zero."""
-    warm = min(1.0, (step + 1) / max(1, options.warmup))
-    if options.decay_minutes and max_minutes is not None:
-        left = (max_minutes - minutes) / options.decay_minutes
-    else:
-        left = (options.steps - step) / max(1.0, options.decay_share * options.steps)
-    return options.learning_rate * warm * min(1.0, max(left, 0.01))

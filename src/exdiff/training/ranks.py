@@ -82,8 +82,10 @@ class Together(Ranks):
             limit = timedelta(seconds=timeout)
             self._state = PartialState(cpu=device.type == "cpu", timeout=limit)
             # Decoding a data set may take one machine hours; a process that dies is noticed at once all the same.
-            self._patient = torch.distributed.new_group(timeout=timedelta(days=1), backend="gloo")
-        super().__init__(self._state.device, own)
+            patient = torch.distributed.new_group(timeout=timedelta(days=1), backend="gloo")
+            assert isinstance(patient, torch.distributed.ProcessGroup)
+            self._patient = patient
+        super().__init__(torch.device(self._state.device or device), own)
         if differs(self, PRECISION_CODES[own]):  # what one machine does badly none should do
             self.dtype = torch.float32
 
