@@ -4,8 +4,8 @@
 
 Each form of the recipe trains some steps on synthetic examples, in processes of their own and turn by turn, and its own
 log is read: seconds of audio per second (median of all lines but those of the first third), share of the time that data
-were waited for, seconds from the start to the end of the first step, and the largest memory of one process. The processes
-of a form share the threads. Prints Markdown.
+were waited for, seconds from the start to the end of the first step, and the largest memory of one process. The
+processes of a form share the threads. Prints Markdown.
 """
 
 from __future__ import annotations

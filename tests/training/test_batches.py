@@ -53,9 +53,9 @@ def test_every_process_gets_its_examples_and_their_noise(workers):
 
 
 def test_neighbouring_examples_begin_unlike():
-    first = torch.tensor([torch.rand(1, generator=torch.Generator().manual_seed(mixed(0, i))) for i in range(2000)])
+    first = torch.cat([torch.rand(1, generator=torch.Generator().manual_seed(mixed(0, i))) for i in range(1000)])
     steps = torch.corrcoef(torch.stack([first[:-1], first[1:]]))[0, 1]
-    assert abs(steps) < 0.07
+    assert abs(steps) < 0.1
     assert abs(first.mean() - 0.5) < 0.03
 
 

@@ -20,14 +20,14 @@ from exdiff.training.stop import Stop
 
 def test_a_profile_says_where_the_time_goes(tmp_path, recipe):
     said = []
-    train(recipe("training.steps=8"), tmp_path, profile=True, report=said.append)
+    train(recipe("training.steps=10"), tmp_path, profile=True, report=said.append)
     text = (tmp_path / "profile.txt").read_text()
     shares = {n.strip(): float(v) for n, v in re.findall(r"^([a-z ]+?) +[\d.]+ +([\d.]+)%$", text, re.MULTILINE)}
     assert list(shares) == [*PHASES, "everything else"]
     assert sum(shares.values()) == pytest.approx(100, abs=1)
     assert shares["forward"] > 5
     assert shares["backward"] > 5
-    assert text.startswith("4 steps of "), "of eight, after four that warm up"
+    assert text.startswith("7 steps of "), "of ten, after three that warm up"
     assert "convolution" in text
     assert (tmp_path / "profile.json.gz").stat().st_size > 1000
     assert f"where the time goes is in {tmp_path / 'profile.txt'}" in said
@@ -35,20 +35,20 @@ def test_a_profile_says_where_the_time_goes(tmp_path, recipe):
 
 def test_a_run_too_short_for_a_profile_says_so(tmp_path, recipe):
     said = []
-    train(recipe("training.steps=2"), tmp_path, profile=True, report=said.append)
-    assert "too short a run to profile: it takes more than 4 steps" in said
+    train(recipe("training.steps=9"), tmp_path, profile=True, report=said.append)
+    assert "too short a run to profile: it takes 10 steps" in said
     assert not (tmp_path / "profile.txt").exists()
 
 
 def test_tensorboard_gets_losses_scores_pictures_and_sound(tmp_path, recipe):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    train(recipe("training.steps=4", "training.tensorboard=true"), tmp_path)
+    train(recipe("training.steps=4", "training.tensorboard=true", "training.validate_examples=6"), tmp_path)
     found = accumulator.EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"audio": 0, "images": 0})
     found.Reload()
     tags = found.Tags()
     assert {"train/loss", "train/learning_rate", "train/waiting", "validation/si_sdr"} <= set(tags["scalars"])
     assert [event.step for event in found.Scalars("train/loss")] == [2, 4]
-    assert set(tags["images"]) == {"example 1", "example 2"}
+    assert set(tags["images"]) == {"example 1", "example 2", "example 3"}
     assert {"example 1/mixture", "example 1/estimate", "example 2/clean"} <= set(tags["audio"])
     (sound,) = found.Audio("example 1/mixture")
     assert (sound.step, sound.sample_rate, sound.length_frames) == (4, 16000.0, 1600)

@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
 PHASES = ("data", "forward", "backward", "average", "optimiser")
-WAIT, WARMUP, ACTIVE = 2, 2, 10  # steps
+WAIT, WARMUP, ACTIVE = 1, 2, 7  # steps
 
 
 @contextmanager
@@ -23,6 +23,8 @@ def profiling(out: Path | None, report: Callable[[str], None]) -> Iterator[Calla
     written = []
 
     def write(run: profile) -> None:
+        if run.step_num < WAIT + WARMUP + ACTIVE:  # what ends a run is not a step
+            return
         (out / "profile.txt").write_text(describe(run), encoding="utf-8")
         run.export_chrome_trace(str(out / "profile.json.gz"))
         written.append(out / "profile.txt")
@@ -33,7 +35,7 @@ def profiling(out: Path | None, report: Callable[[str], None]) -> Iterator[Calla
     with profile(activities=kinds, schedule=plan, on_trace_ready=write) as run:
         yield run.step
     if not written:
-        report(f"too short a run to profile: it takes more than {WAIT + WARMUP} steps")
+        report(f"too short a run to profile: it takes {WAIT + WARMUP + ACTIVE} steps")
 
 
 def describe(run: profile) -> str:
