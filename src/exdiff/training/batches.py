@@ -64,7 +64,7 @@ class Batches:
             batch_sampler=_Order(self._split, step, options.steps),
             num_workers=options.workers,
             prefetch_factor=8 if options.workers else None,
-            worker_init_fn=_leave_signals_alone,
+            worker_init_fn=_outlive_first_signal,
             pin_memory=ranks.device.type == "cuda",
         )
         self._examples = iter(loader)
@@ -108,8 +108,11 @@ class _Order:
             yield from map(list, self.split(step))
 
 
-def _leave_signals_alone(worker: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; the one that trains decides when it needs no more examples."""
+def _outlive_first_signal(worker: int) -> None:
+    """Terminals, torchrun and SLURM signal all processes at once; but the one that trains needs its step's examples.
+
+    It ends its workers itself. If it cannot, the second SIGTERM, from Python's own tidying up, does.
+    """
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))

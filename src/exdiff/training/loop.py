@@ -25,7 +25,7 @@ from exdiff import checkpoint
 from exdiff.adversary import Adversary
 from exdiff.config import Recipe, build
 from exdiff.data import DATASETS
-from exdiff.errors import ConfigError, ExDiffError
+from exdiff.errors import ConfigError, ExDiffError, TrainingError
 from exdiff.model import ExDiff
 from exdiff.optimiser import make_optimiser
 from exdiff.progress import track
@@ -179,6 +179,11 @@ class _Run:
         except ExDiffError:  # these are raised between two updates: nothing is half done
             self._save()
             raise
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise TrainingError(f"a worker that makes examples was killed; go on with --resume ({reason})") from None
         self._save()
         if stop.asked:
             self.report(f"stopped after step {self.state.step} and saved; go on with --resume")
