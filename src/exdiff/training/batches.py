@@ -8,7 +8,7 @@ neither processes, parts, workers nor interruptions change what a step computes.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,9 +59,10 @@ class Batches:
 
     def __init__(self, source: Any, options: Options, step: int, ranks: Ranks) -> None:
         self._options, self._step, self._ranks = options, step, ranks
+        self._order = _Order(options, step, ranks)
         loader = DataLoader(
             _Examples(source),
-            batch_sampler=_Order(self._split, step, options.steps),
+            batch_sampler=self._order,
             num_workers=options.workers,
             prefetch_factor=8 if options.workers else None,
             worker_init_fn=_outlive_first_signal,
@@ -75,7 +76,7 @@ class Batches:
     def __next__(self) -> list[Part]:
         if self._step >= self._options.steps:
             raise StopIteration
-        parts = [self._part(indices) for indices in self._split(self._step)]
+        parts = [self._part(indices) for indices in self._order.parts(self._step)]
         self._step += 1
         return parts
 
@@ -83,8 +84,11 @@ class Batches:
         clean, mixture = next(self._examples).to(self._ranks.device, non_blocking=True).unbind(1)
         return Part(clean, mixture, [torch.Generator().manual_seed(mixed(self._options.seed, i)) for i in indices])
 
-    def _split(self, step: int) -> list[range]:
-        return split(self._options.batch, step, self._ranks.rank, self._ranks.count, self._options.accumulate)
+    def close(self) -> None:
+        """End the workers now; left to the garbage collector they might outlive the run."""
+        end = getattr(self._examples, "_shutdown_workers", None)  # torch offers no public way
+        if end is not None:
+            end()
 
 
 class _Examples(Dataset[Tensor]):
@@ -100,18 +104,21 @@ class _Examples(Dataset[Tensor]):
 class _Order:
     """The parts' indices, made as they are asked for: a run may have millions."""
 
-    def __init__(self, split: Callable[[int], list[range]], first: int, end: int) -> None:
-        self.split, self.first, self.end = split, first, end
+    def __init__(self, options: Options, first: int, ranks: Ranks) -> None:
+        self.options, self.first, self.rank, self.count = options, first, ranks.rank, ranks.count
+
+    def parts(self, step: int) -> list[range]:
+        return split(self.options.batch, step, self.rank, self.count, self.options.accumulate)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.first, self.end):
-            yield from map(list, self.split(step))
+        for step in range(self.first, self.options.steps):
+            yield from map(list, self.parts(step))
 
 
 def _outlive_first_signal(worker: int) -> None:
     """Terminals, torchrun and SLURM signal all processes at once; but the one that trains needs its step's examples.
 
-    It ends its workers itself. If it cannot, the second SIGTERM, from Python's own tidying up, does.
+    It ends its workers itself (`Batches.close`). A second SIGTERM ends a worker as usual.
     """
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -12,6 +12,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,8 @@ class _Run:
     def until_done(self, max_minutes: float | None, stop: Stop, tick: Callable[[], None]) -> None:
         """Train, validate and save, whatever ends it."""
         try:
-            self._steps(max_minutes, stop, tick)
+            with closing(Batches(self.source, self.options, self.state.step, self.ranks)) as batches:
+                self._steps(batches, max_minutes, stop, tick)
             if not stop.asked and self.state.validated != self.state.step:
                 self._validate()
         except ExDiffError:  # these are raised between two updates: nothing is half done
@@ -188,9 +190,8 @@ class _Run:
         if stop.asked:
             self.report(f"stopped after step {self.state.step} and saved; go on with --resume")
 
-    def _steps(self, max_minutes: float | None, stop: Stop, tick: Callable[[], None]) -> None:
+    def _steps(self, batches: Batches, max_minutes: float | None, stop: Stop, tick: Callable[[], None]) -> None:
         state, options = self.state, self.options
-        batches = Batches(self.source, options, state.step, self.ranks)
         left = range(state.step, options.steps)
         for _ in track(left, "training") if self.ranks.main else left:
             began = time.monotonic()
