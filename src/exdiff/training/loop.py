@@ -1,9 +1,8 @@
 """The training loop: plain, resumable to the bit, and honest about where its time goes.
 
 One step: a batch of mixtures, `model.loss`, backward, clip, optimiser, EMA (step.py). Examples and their noise are a
-function of (seed, index), so that a step is the same whatever it is divided over (batches.py). Several processes run
-this loop side by side (ranks.py); the first of them writes. Stages are recipes: the extractor alone, then diffusion on
-top of it (`init`).
+function of (seed, index): a step is the same whatever it is divided over (batches.py). Several processes run this loop
+side by side (ranks.py); the first writes. Stages are recipes: the extractor alone, then diffusion upon it (`init`).
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ def train(
     if board is not None:
         board.close()
     ranks.leave()
-    if stop.asked:
+    if stop.agreed:
         raise KeyboardInterrupt
     return state
 
@@ -176,7 +175,7 @@ class _Run:
         try:
             with closing(Batches(self.source, self.options, self.state.step, self.ranks)) as batches:
                 self._steps(batches, max_minutes, stop, tick)
-            if not stop.asked and self.state.validated != self.state.step:
+            if not stop.agreed and self.state.validated != self.state.step:
                 self._validate()
         except ExDiffError:  # these are raised between two updates: nothing is half done
             self._save()
@@ -184,10 +183,9 @@ class _Run:
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            reason = " ".join(str(error).split())[:200]
-            raise TrainingError(f"a worker that makes examples was killed; go on with --resume ({reason})") from None
+            raise TrainingError(f"the making of examples failed, go on with --resume: {str(error).strip()}") from None
         self._save()
-        if stop.asked:
+        if stop.agreed:
             self.report(f"stopped after step {self.state.step} and saved; go on with --resume")
 
     def _steps(self, batches: Batches, max_minutes: float | None, stop: Stop, tick: Callable[[], None]) -> None:
@@ -198,7 +196,7 @@ class _Run:
             with record_function("data"):
                 parts = next(batches)
             now, waited = self._agree(began - self.start, stop, time.monotonic() - began)
-            if stop.asked or (max_minutes is not None and now >= 60 * max_minutes):
+            if stop.agreed or (max_minutes is not None and now >= 60 * max_minutes):
                 return
             rate = learning_rate(options, state.step, now / 60, max_minutes)
             losses = learn(state, parts, rate, options, self.ranks)
@@ -214,10 +212,10 @@ class _Run:
                     self.saved_at = now
 
     def _agree(self, now: float, stop: Stop, waited: float) -> tuple[float, float]:
-        """The first process's clock, the mean wait, and in `stop` whether any process was asked to stop."""
+        """The first process's clock and the mean wait; all stop if any was asked to."""
         message = torch.tensor([now * self.ranks.main, stop.asked, waited], dtype=torch.float64)
         self.ranks.average([message])
-        stop.asked = bool(message[1] > 0)
+        stop.agreed = bool(message[1] > 0)  # a signal that comes right now is heard at the next step
         return float(message[0]) * self.ranks.count, float(message[2])
 
     def _note(self, losses: dict[str, float], rate: float, waited: float, seconds: float) -> None:

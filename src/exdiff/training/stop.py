@@ -10,6 +10,8 @@ from types import FrameType
 class Stop:
     """The first signal is a wish (`asked`), which the loop fulfils between two steps; a second one ends all at once.
 
+    With several processes the wish of one becomes that of all (`agreed`), at the same step.
+
     Outside of the main thread, where Python allows no handlers, nothing changes.
 
     Example:
@@ -20,7 +22,7 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked, self.agreed = False, False
         self._old = {}
 
     def __enter__(self) -> Stop:
