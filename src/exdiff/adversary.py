@@ -7,6 +7,7 @@ several resolutions and tells averages from speech. It lives only during trainin
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +16,16 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from exdiff.machine import fast_layout
+from exdiff.optimiser import gradients
+
+# Puts into each tensor its mean over the processes that have a part of the batch each; with one there is nothing to do.
+Average = Callable[[Sequence[Tensor]], None]
 
 SIZES = (256, 512, 1024)  # STFT windows in samples, hop one half
+
+
+def _alone(tensors: Sequence[Tensor]) -> None:
+    del tensors
 
 
 class Discriminator(nn.Module):
@@ -51,10 +60,13 @@ class Adversary(nn.Module):
     Args:
         learning_rate: of the discriminators' AdamW.
         matching: weight of the feature matching against the verdict.
+        average: over processes. Feature matching and the balance divide by means over the whole batch, which are no
+            means of the parts' own quotients.
     """
 
-    def __init__(self, learning_rate: float = 5e-4, matching: float = 2.0) -> None:
+    def __init__(self, learning_rate: float = 5e-4, matching: float = 2.0, average: Average = _alone) -> None:
         super().__init__()
+        self.average = average
         self.discriminators = nn.ModuleList([Discriminator(size) for size in SIZES])
         self.matching = matching
         self.optimiser = torch.optim.AdamW(self.parameters(), lr=learning_rate, betas=(0.5, 0.9), weight_decay=0.01)
@@ -69,9 +81,11 @@ class Adversary(nn.Module):
             with torch.no_grad():
                 *wanted, _ = discriminator(real)
             *features, verdict = discriminator(made)
+            sizes = [b.abs().float().mean() for b in wanted]
+            self.average(sizes)
             total = total + (verdict.float() - 1).square().mean()
-            for a, b in zip(features, wanted, strict=True):
-                total = total + self.matching * (a - b).abs().float().mean() / (b.abs().float().mean() + 1e-3)
+            for a, b, size in zip(features, wanted, sizes, strict=True):
+                total = total + self.matching * (a - b).abs().float().mean() / (size + 1e-3)
         self.requires_grad_(True)
         return total / len(self.discriminators)
 
@@ -85,8 +99,10 @@ class Adversary(nn.Module):
         loss = torch.stack(losses).mean() / 2
         self.optimiser.zero_grad()
         loss.backward()
+        loss = loss.detach()
+        self.average([*gradients(self.parameters()), loss])
         self.optimiser.step()
-        return loss.detach()
+        return loss
 
     def progress(self) -> dict[str, Any]:
         """Weights and optimiser, for a checkpoint."""
@@ -98,7 +114,7 @@ class Adversary(nn.Module):
         self.optimiser.load_state_dict(progress["optimiser"])
 
 
-def balanced(main: Tensor, adversarial: Tensor, at: Tensor, ratio: float) -> Tensor:
+def balanced(main: Tensor, adversarial: Tensor, at: Tensor, ratio: float, average: Average = _alone) -> Tensor:
     """A loss whose gradient at the output `at` is that of `adversarial`, with `ratio` times the norm of `main`'s.
 
     Esser et al. 2021, Eq. (7): no weight to tune, whatever the discriminators' scale. Its value says nothing; being
@@ -106,7 +122,9 @@ def balanced(main: Tensor, adversarial: Tensor, at: Tensor, ratio: float) -> Ten
     """
     (wanted,) = torch.autograd.grad(main, at, retain_graph=True)
     (got,) = torch.autograd.grad(adversarial, at, retain_graph=True)
-    scale = ratio * wanted.abs().square().sum().sqrt() / (got.abs().square().sum().sqrt() + 1e-8)
+    powers = [wanted.abs().square().sum(), got.abs().square().sum()]
+    average(powers)  # of the parts of a batch: their gradients are those of the whole but for one common factor
+    scale = ratio * powers[0].sqrt() / (powers[1].sqrt() + 1e-8)
     slope = torch.view_as_real(scale * got) if got.is_complex() else scale * got
     value = torch.view_as_real(at) if at.is_complex() else at
     return (slope * (value - value.detach())).sum()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -154,19 +152,6 @@ def load_matching(model: nn.Module, source: str) -> list[str]:
         raise CheckpointError(f"{source}: none of its weights fits this model")
     model.load_state_dict(fitting, strict=False)
     return sorted(fitting)
-
-
-def load_state(path: Path) -> dict[str, Any]:
-    """The resumable state of a training run: tensors and plain values, nothing that could run.
-
-    Raises:
-        CheckpointError: the file is damaged.
-    """
-    try:
-        return torch.load(path, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        reason, fresh = " ".join(str(error).split())[:200], f"training.init={path.parent / 'model'}"
-        raise CheckpointError(f"{path} is damaged ({reason}); delete it, and begin with {fresh}") from None
 
 
 def _read_recipe(path: Path) -> Recipe:

@@ -21,5 +21,9 @@ class CheckpointError(ExDiffError):
     """A checkpoint is missing, damaged or does not fit."""
 
 
+class TrainingError(ExDiffError):
+    """A training run cannot go on: another process of it is gone."""
+
+
 class DataError(ExDiffError):
     """A data set is missing, empty or inconsistent."""

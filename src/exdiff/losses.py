@@ -1,6 +1,8 @@
 """Distances between an estimate and the clean signal, each a mean over the batch.
 
-Silent targets are kept by the spectral terms and left out of SI-SDR, which is not defined for them.
+Silent targets are kept by the spectral terms and left out of SI-SDR, which is not defined for them: there they count as
+zero. Every distance is thus a plain mean over the examples, the mean of the means of a batch's equal parts, whether
+these are on several machines or come one after the other.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ def magnitude(spectrum: Tensor) -> Tensor:
 def negative_si_sdr(estimate: Tensor, clean: Tensor, ceiling_db: float = 30.0) -> Tensor:
     """-SI-SDR in dB of waveforms [B, C, T], softly bounded at `ceiling_db` so that easy examples do not dominate.
 
-    Zero where no target in the batch has energy.
+    A target without energy counts as zero. The sum is divided by all targets and not by those that are heard, whose
+    number a part of a batch does not know.
     """
     energy = clean.square().sum(-1)
     heard = energy > 1e-6 * clean.shape[-1]
@@ -75,7 +78,7 @@ def negative_si_sdr(estimate: Tensor, clean: Tensor, ceiling_db: float = 30.0) -
     rest = (scale[..., None] * clean - estimate).square().sum(-1)
     bound = 10 ** (-ceiling_db / 10)
     ratio = 10 * torch.log10((target + 1e-8) / (rest + bound * target + 1e-8))
-    return -(ratio * heard).sum() / heard.sum().clamp(min=1)
+    return -(ratio * heard).mean()
 
 
 def multi_resolution(estimate: Tensor, clean: Tensor, sizes: tuple[int, ...] = (256, 512, 1024)) -> Tensor:

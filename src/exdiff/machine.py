@@ -63,6 +63,8 @@ def keep_memory() -> bool:
 
 def fast_layout(x: Tensor) -> Tensor:
     """`x` [B, C, F, N] in the memory format in which convolutions are faster here, at the precision now in force."""
+    if torch.compiler.is_compiling():  # which finds layouts by itself
+        return x
     device = x.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
     last = _channels_last_is_faster(NAMES.get(dtype, "fp32"), device)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from exdiff.adversary import Adversary
 from exdiff.backbones import Backbone
 from exdiff.config import check_names
-from exdiff.diffusion import KINDS, GaussianPath, Precondition, Prediction
+from exdiff.diffusion import KINDS, GaussianPath, Generators, Precondition, Prediction
 from exdiff.errors import ConfigError
 from exdiff.extractors import Extractor
 from exdiff.fusion import Fusion
@@ -223,7 +223,7 @@ class ExDiff(nn.Module):
         self,
         clean: Tensor,
         mixture: Tensor,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         adversary: Adversary | None = None,
     ) -> dict[str, Tensor]:
         """Training losses of waveforms [B, C, T]; the entry `loss` is the one to minimise.
@@ -256,7 +256,7 @@ class ExDiff(nn.Module):
         clean: Tensor,
         target: Tensor,
         condition: Condition,
-        generator: torch.Generator | None,
+        generator: Generators,
         adversary: Adversary | None,
     ) -> Tensor:
         assert self.path is not None  # there is a backbone

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from exdiff.adversary import Adversary, balanced
-from exdiff.diffusion import GaussianPath, PathSample, Prediction
+from exdiff.diffusion import GaussianPath, Generators, PathSample, Prediction, uniform
 from exdiff.losses import distance
 from exdiff.samplers import exponential, schedule
 from exdiff.samplers.steps import Predict
@@ -54,7 +54,7 @@ class Objective:
         return self.output == "denoised" or self.last_step > 0
 
     def sample(
-        self, path: GaussianPath, predict: Predict, target: Tensor, y: Tensor, generator: torch.Generator | None
+        self, path: GaussianPath, predict: Predict, target: Tensor, y: Tensor, generator: Generators
     ) -> PathSample:
         """States x_t between the clean `target` and the anchor `y`, both [B, C, F, N], each at a time of its own."""
         if not self.last_step:
@@ -66,9 +66,9 @@ class Objective:
                 x = exponential(predict, x, times[:-1], path=path)
         return PathSample(x, torch.zeros_like(x), last.expand(len(y)).to(y.device), target, y)
 
-    def _times(self, path: GaussianPath, count: int, generator: torch.Generator | None) -> Tensor:
-        uniform, chosen = torch.rand(2, count, generator=generator)
-        times = path.t_min + (path.t_max - path.t_min) * uniform
+    def _times(self, path: GaussianPath, count: int, generator: Generators) -> Tensor:
+        share, chosen = uniform(2, count, generator)
+        times = path.t_min + (path.t_max - path.t_min) * share
         return torch.where(chosen < self.focus, path.t_max, times)
 
     def of_noise(self, prediction: Prediction, sample: PathSample) -> Tensor:
@@ -82,4 +82,5 @@ class Objective:
         loss = distance(wave, spectrum, clean, target, self.weights, self.rate)
         if adversary is None:
             return loss
-        return loss + balanced(loss, adversary.judge(wave, clean), spectrum, self.weights["adversary"])
+        judged = adversary.judge(wave, clean)
+        return loss + balanced(loss, judged, spectrum, self.weights["adversary"], adversary.average)

@@ -99,6 +99,11 @@ def make_optimiser(name: str, parameters: Iterable[nn.Parameter], lr: float) -> 
     return OPTIMISERS[name](trainable, lr=lr)
 
 
+def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    """The gradients that there are."""
+    return [p.grad for p in parameters if p.grad is not None]
+
+
 def grad_norm(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
     """Clip the gradients' norm at `limit` and give what it was."""
     return nn.utils.clip_grad_norm_(list(parameters), limit)

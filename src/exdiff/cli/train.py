@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +19,10 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/RECIPE by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder.")] = False,
     max_minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop, saved, after so many minutes.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    profile: Annotated[bool, typer.Option("--profile", help="Write where a step's time goes to profile.txt.")] = False,
 ) -> None:
-    """Train a recipe."""
+    """Train a recipe, on this machine or, started by torchrun, on many."""
     with reporting():
         from exdiff.config import Recipe
         from exdiff.machine import keep_memory
@@ -28,5 +31,6 @@ def train(
         keep_memory()
         chosen = Recipe.load(recipe, overrides or ())
         folder = out or Path("runs") / chosen.name
-        run(chosen, folder, resume=resume, max_minutes=max_minutes)
-        say(f"the run is in {folder}, its model in {folder / 'model'}")
+        run(chosen, folder, resume=resume, max_minutes=max_minutes, device=device, profile=profile, report=say)
+        if os.environ.get("RANK", "0") == "0":
+            say(f"the run is in {folder}, its model in {folder / 'model'}")

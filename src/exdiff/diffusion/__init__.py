@@ -8,7 +8,7 @@ from exdiff.diffusion.bbed import BBEDPath
 from exdiff.diffusion.bridge import BridgePath
 from exdiff.diffusion.brownian import BrownianPath
 from exdiff.diffusion.flow import FlowPath
-from exdiff.diffusion.noise import Generators, normal_like
+from exdiff.diffusion.noise import Generators, normal_like, uniform
 from exdiff.diffusion.ouve import OUVEPath
 from exdiff.diffusion.path import Coefficients, Derivatives, GaussianPath, PathSample
 from exdiff.diffusion.precondition import Precondition
@@ -38,4 +38,5 @@ __all__ = [
     "Precondition",
     "Prediction",
     "normal_like",
+    "uniform",
 ]

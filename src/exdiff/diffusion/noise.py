@@ -38,11 +38,28 @@ def normal_like(x: Tensor, generator: Generators = None) -> Tensor:
         return torch.randn_like(x)
     if isinstance(generator, torch.Generator):
         return _draw(x.shape, x, generator)
-    if len(generator) != x.shape[0]:
-        raise ConfigError(
-            f"got {len(generator)} generators for a batch of {x.shape[0]}; give one per item, or one for all"
-        )
+    _check_count(generator, len(x))
     return torch.stack([_draw(x.shape[1:], x, item) for item in generator])
+
+
+def uniform(count: int, batch: int, generator: Generators = None) -> Tensor:
+    """`count` numbers in [0, 1) for each of `batch` items, [count, batch], on the CPU; generators as `normal_like`.
+
+    Example:
+        >>> seeds = [torch.Generator().manual_seed(i) for i in (0, 1)]
+        >>> pair = uniform(3, 2, seeds)
+        >>> torch.equal(pair[:, 1:], uniform(3, 1, [torch.Generator().manual_seed(1)]))
+        True
+    """
+    if generator is None or isinstance(generator, torch.Generator):
+        return torch.rand(count, batch, generator=generator)
+    _check_count(generator, batch)
+    return torch.stack([torch.rand(count, generator=item) for item in generator], 1)
+
+
+def _check_count(generators: Sequence[torch.Generator], batch: int) -> None:
+    if len(generators) != batch:
+        raise ConfigError(f"got {len(generators)} generators for a batch of {batch}; give one per item, or one for all")
 
 
 def _draw(shape: torch.Size, x: Tensor, generator: torch.Generator) -> Tensor:

@@ -4,43 +4,73 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from exdiff.training.options import Options
-from exdiff.training.state import State
 
 
-class Log:
-    """JSON lines: means since the last line, rate, throughput, share of the time spent waiting for data.
+@dataclass
+class Means:
+    """Of the steps since the last line; a part of the state, so that a resumed run writes the same lines.
 
     Steps that were not finite are left out of the means and counted as `skipped`.
     """
 
-    def __init__(self, path: Path, options: Options) -> None:
-        self._path, self._options = path, options
-        self._sums: dict[str, float] = {}
-        self._count, self._skipped, self._waited, self._seconds = 0, 0, 0.0, 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+    skipped: int = 0
+    waited: float = 0.0  # seconds, for data
+    seconds: float = 0.0
 
-    def add(self, state: State, losses: dict[str, float], rate: float, waited: float, seconds: float) -> None:
-        """Take up one step; every `log_every` steps a line is written."""
+    def add(self, losses: dict[str, float], waited: float, seconds: float) -> None:
+        """Take up one step."""
         if all(math.isfinite(value) for value in losses.values()):
             for key, value in losses.items():
-                self._sums[key] = self._sums.get(key, 0.0) + value
+                self.sums[key] = self.sums.get(key, 0.0) + value
         else:
-            self._skipped += 1
-        self._count, self._waited, self._seconds = self._count + 1, self._waited + waited, self._seconds + seconds
-        if state.step % self._options.log_every:
-            return
-        audio = self._count * self._options.batch * self._options.segment_seconds
-        line = {"step": state.step, "minutes": round(state.seconds / 60, 2), "learning_rate": rate}
-        line |= {k: round(v / (self._count - self._skipped), 5) for k, v in self._sums.items()}
-        line |= {"skipped": self._skipped} if self._skipped else {}
-        line |= {"audio_per_second": round(audio / self._seconds, 2), "waiting": round(self._waited / self._seconds, 4)}
-        self.write(line)
-        self._sums, self._count, self._skipped, self._waited, self._seconds = {}, 0, 0, 0.0, 0.0
+            self.skipped += 1
+        self.count, self.waited, self.seconds = self.count + 1, self.waited + waited, self.seconds + seconds
+
+    def line(self, options: Options) -> dict[str, float]:
+        """Losses, throughput in seconds of audio per second, share of the time spent waiting for data."""
+        audio = self.count * options.batch * options.segment_seconds
+        line = {k: round(v / (self.count - self.skipped), 5) for k, v in self.sums.items()}
+        line |= {"skipped": self.skipped} if self.skipped else {}
+        return line | {
+            "audio_per_second": round(audio / self.seconds, 2),
+            "waiting": round(self.waited / self.seconds, 4),
+        }
+
+
+class Log:
+    """JSON lines in a file that one process writes; `path` is None in the others."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
 
     def write(self, line: dict[str, Any]) -> None:
-        """Append one line to the file."""
-        with self._path.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line) + "\n")
+        """Append one line."""
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(line) + "\n")
+
+    def cut(self, step: int, validated: int = -1) -> None:
+        """Forget what was written after a state of this step was saved, and last validated as told."""
+        if self.path is None or not self.path.is_file():
+            return
+        kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _until(line, step, validated)]
+        temporary = self.path.with_suffix(".jsonl.tmp")
+        temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        temporary.replace(self.path)
+
+
+def _until(line: str, step: int, validated: int) -> bool:
+    try:
+        table = json.loads(line)
+    except ValueError:  # cut short
+        return False
+    if not isinstance(table, dict):
+        return False
+    return table.get("step", 0) <= (min(step, validated) if "validation" in table else step)

@@ -1,147 +1,248 @@
 """The training loop: plain, resumable to the bit, and honest about where its time goes.
 
-One step: a batch of mixtures, `model.loss`, backward, clip, optimiser, EMA. Examples are a function of (seed, index),
-and each step draws its noise from a generator seeded by the step, so that resuming needs nothing beyond the state.
-Stages are recipes: the extractor alone, then diffusion on top of it (`init`).
+One step: a batch of mixtures, `model.loss`, backward, clip, optimiser, EMA (step.py). Examples and their noise are a
+function of (seed, index): a step is the same whatever it is divided over (batches.py). Several processes run this loop
+side by side (ranks.py); the first writes. Stages are recipes: the extractor alone, then diffusion upon it (`init`).
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset
+from torch.profiler import record_function
 
 from exdiff import checkpoint
 from exdiff.adversary import Adversary
 from exdiff.config import Recipe, build
 from exdiff.data import DATASETS
-from exdiff.errors import ConfigError
-from exdiff.machine import precision
-from exdiff.optimiser import grad_norm, make_optimiser
-from exdiff.training.log import Log
+from exdiff.errors import ConfigError, ExDiffError, TrainingError
+from exdiff.model import ExDiff
+from exdiff.optimiser import make_optimiser
+from exdiff.progress import track
+from exdiff.training.batches import Batches
+from exdiff.training.board import Board
+from exdiff.training.log import Log, Means
 from exdiff.training.options import Options
-from exdiff.training.state import State, restore, save
+from exdiff.training.profile import profiling
+from exdiff.training.ranks import Ranks, differs, join
+from exdiff.training.schedule import due, learning_rate
+from exdiff.training.state import STATE, State, holds_run, newest, restore, save
+from exdiff.training.step import learn
+from exdiff.training.stop import Stop
 from exdiff.training.validation import validate
 
 
-class _Examples(Dataset[tuple[Tensor, Tensor]]):
-    def __init__(self, source: Any) -> None:
-        self.source = source
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        clean, mixture = self.source[index]
-        return torch.from_numpy(clean)[None], torch.from_numpy(mixture)[None]
-
-
-def train(recipe: Recipe, out: Path, *, resume: bool = False, max_minutes: float | None = None) -> State:
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    max_minutes: float | None = None,
+    device: str = "auto",
+    profile: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> State:
     """Train `recipe` into the folder `out`: log.jsonl, state.pt (to resume), model/ (EMA weights and recipe).
+
+    Args:
+        recipe: what to train.
+        out: folder of the run, seen by all processes.
+        resume: go on from the newest whole state there, if there is one.
+        max_minutes: end, saved, after so many.
+        device: "auto", "cpu", "cuda" or "mps".
+        profile: write where the time of some steps goes to profile.txt.
+        report: is told, in the first process, what happens.
 
     Raises:
         ConfigError: a bad recipe, or `out` holds a run and `resume` is not set.
-        CheckpointError: the run to resume is damaged or was made by another recipe.
+        CheckpointError: the run to resume is damaged or was made by another recipe, or it cannot be saved.
         DataError: the recipe's data are missing.
+        TrainingError: another process of the run is gone.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the step at hand is done and saved.
     """
     options = Options.of(recipe.training)
-    resuming = (out / "state.pt").is_file()
+    ranks = join(device, options.precision, options.timeout_seconds)
+    options.check_parts(ranks.count)
+    resuming = holds_run(out)
     if resuming and not resume:
         raise ConfigError(f"{out} holds a run already; continue it with --resume, or name another folder")
-    torch.manual_seed(options.seed)
-    model = checkpoint.build_model(recipe)
-    copied = checkpoint.load_matching(model, options.init) if options.init and not resuming else []
-    if model.extractor is not None and not model.extractor_learns:
-        model.extractor.requires_grad_(False)
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=False)
-    state = State(model, ema, make_optimiser(options.optimiser, model.parameters(), options.learning_rate))
-    state.adversary = Adversary() if options.adversary else None
     out.mkdir(parents=True, exist_ok=True)
-    if resuming:
-        restore(state, out / "state.pt")
-    elif copied:
-        Log(out / "log.jsonl", options).write(
-            {"init": options.init, "copied": len(copied), "fresh": len(model.state_dict()) - len(copied)}
-        )
-    _run(state, recipe, options, out, max_minutes)
+    report = report if ranks.main else lambda line: None
+    log = Log(out / "log.jsonl" if ranks.main else None)
+    if resume and not resuming:
+        report(f"{out} holds no state to resume: beginning anew")
+    state = _resumed(recipe, options, ranks, out, log, report) if resuming else _fresh(recipe, options, ranks, log)
+    if options.compile:
+        # Of an extractor its body: inductor leaves the complex numbers around it as they are, and complains.
+        for part in (state.model.backbone, getattr(state.model.extractor, "body", None)):
+            if isinstance(part, nn.Module):
+                part.compile()
+    source = ranks.in_turn(lambda: _source(recipe, options))
+    board = Board(out, state.step) if options.tensorboard and ranks.main else None
+    with Stop() as stop, profiling(out if profile and ranks.main else None, report) as tick:
+        run = _Run(state, recipe, options, ranks, source, out, log, board, report)
+        run.saved = (state.step, state.validated) if resuming else None
+        run.until_done(max_minutes, stop, tick)
+    if board is not None:
+        board.close()
+    ranks.leave()
+    if stop.agreed:
+        raise KeyboardInterrupt
     return state
 
 
-def _run(state: State, recipe: Recipe, options: Options, out: Path, max_minutes: float | None) -> None:
-    dtype = precision(options.precision)
-    source = build(
-        DATASETS,
-        recipe.data,
-        seed=options.seed,
-        segment_seconds=options.segment_seconds,
-        sample_rate=recipe.sample_rate,
-    )
-    start = saved = validated = time.monotonic()
-    log = Log(out / "log.jsonl", options)
-    batches = _batches(source, options, state.step)
-    try:
-        while state.step < options.steps:
+def _fresh(recipe: Recipe, options: Options, ranks: Ranks, log: Log) -> State:
+    """Everything as it is before the first step."""
+    torch.manual_seed(options.seed)
+    model = checkpoint.build_model(recipe)
+    copied = checkpoint.load_matching(model, options.init) if options.init else []
+    state = _around(model, options, ranks)
+    _check_agreement(ranks, state, recipe)
+    log.cut(-1)
+    if copied:
+        log.write({"init": options.init, "copied": len(copied), "fresh": len(model.state_dict()) - len(copied)})
+    return state
+
+
+def _resumed(
+    recipe: Recipe, options: Options, ranks: Ranks, out: Path, log: Log, report: Callable[[str], None]
+) -> State:
+    """Everything as it was when the newest whole state was saved."""
+    state = _around(checkpoint.build_model(recipe), options, ranks)
+    path, saved, remark = newest(out)
+    restore(state, saved, path)
+    _check_agreement(ranks, state, recipe)
+    if ranks.main and path.name != STATE:
+        path.replace(out / STATE)  # a damaged one must not become the one before
+    log.cut(state.step, state.validated)
+    report(remark or f"going on from step {state.step}")
+    return state
+
+
+def _around(model: ExDiff, options: Options, ranks: Ranks) -> State:
+    """What training puts around a model."""
+    if model.extractor is not None and not model.extractor_learns:
+        model.extractor.requires_grad_(False)
+    model.to(ranks.device)
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=False)
+    state = State(model, ema, make_optimiser(options.optimiser, model.parameters(), options.learning_rate))
+    state.adversary = Adversary(average=ranks.average).to(ranks.device) if options.adversary else None
+    return state
+
+
+def _source(recipe: Recipe, options: Options) -> Any:
+    context = {"seed": options.seed, "segment_seconds": options.segment_seconds, "sample_rate": recipe.sample_rate}
+    return build(DATASETS, recipe.data, **context)
+
+
+def _check_agreement(ranks: Ranks, state: State, recipe: Recipe) -> None:
+    if differs(ranks, zlib.crc32(json.dumps(recipe.to_dict(), sort_keys=True).encode())):
+        raise ConfigError("the processes of this run have different recipes or overrides; start all with the same")
+    if differs(ranks, state.step):
+        raise ConfigError("the processes of this run resume at different steps; --out must be one folder for all")
+
+
+@dataclass
+class _Run:
+    """A run on its way; times are seconds since it began, on the clock of the first process."""
+
+    state: State
+    recipe: Recipe
+    options: Options
+    ranks: Ranks
+    source: Any
+    out: Path
+    log: Log
+    board: Board | None
+    report: Callable[[str], None]
+    saved: tuple[int, int] | None = None  # step, and whether it was validated, of what is on the disk
+    saved_at: float = 0.0
+    validated_at: float = 0.0
+    start: float = field(default_factory=time.monotonic)
+
+    def until_done(self, max_minutes: float | None, stop: Stop, tick: Callable[[], None]) -> None:
+        """Train, validate and save, whatever ends it."""
+        try:
+            with closing(Batches(self.source, self.options, self.state.step, self.ranks)) as batches:
+                self._steps(batches, max_minutes, stop, tick)
+            if not stop.agreed and self.state.validated != self.state.step:
+                self._validate()
+        except ExDiffError:  # these are raised between two updates: nothing is half done
+            self._save()
+            raise
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(f"the making of examples failed, go on with --resume: {str(error).strip()}") from None
+        self._save()
+        if stop.agreed:
+            self.report(f"stopped after step {self.state.step} and saved; go on with --resume")
+
+    def _steps(self, batches: Batches, max_minutes: float | None, stop: Stop, tick: Callable[[], None]) -> None:
+        state, options = self.state, self.options
+        left = range(state.step, options.steps)
+        for _ in track(left, "training") if self.ranks.main else left:
             began = time.monotonic()
-            if max_minutes is not None and began - start >= 60 * max_minutes:
-                break
-            clean, mixture = next(batches)
-            waited = time.monotonic() - began
-            rate = _rate(options, state.step, (began - start) / 60, max_minutes)
-            losses = _step(state, clean, mixture, rate, options, dtype)
+            with record_function("data"):
+                parts = next(batches)
+            now, waited = self._agree(began - self.start, stop, time.monotonic() - began)
+            if stop.agreed or (max_minutes is not None and now >= 60 * max_minutes):
+                return
+            rate = learning_rate(options, state.step, now / 60, max_minutes)
+            losses = learn(state, parts, rate, options, self.ranks)
             seconds = time.monotonic() - began
-            state.seconds += seconds
-            log.add(state, losses, rate, waited, seconds)
-            if time.monotonic() - saved > 60 * options.save_minutes:
-                save(state, recipe, out)
-                saved = time.monotonic()
-            if time.monotonic() - validated > 60 * options.validate_minutes:
-                log.write({"step": state.step, "validation": validate(state, recipe, source, options)})
-                validated = time.monotonic()
-        log.write({"step": state.step, "validation": validate(state, recipe, source, options)})
-    finally:  # an interrupted run loses nothing
-        save(state, recipe, out)
+            self._note(losses, rate, waited, seconds)
+            tick()
+            if state.step < options.steps:  # both follow after the last one
+                if due(state.step, options.validate_steps, now - self.validated_at, options.validate_minutes):
+                    self._validate()
+                    self.validated_at = now
+                if due(state.step, options.save_steps, now - self.saved_at, options.save_minutes):
+                    self._save()
+                    self.saved_at = now
 
+    def _agree(self, now: float, stop: Stop, waited: float) -> tuple[float, float]:
+        """The first process's clock and the mean wait; all stop if any was asked to."""
+        message = torch.tensor([now * self.ranks.main, stop.asked, waited], dtype=torch.float64)
+        self.ranks.average([message])
+        stop.agreed = bool(message[1] > 0)  # a signal that comes right now is heard at the next step
+        return float(message[0]) * self.ranks.count, float(message[2])
 
-def _step(
-    state: State, clean: Tensor, mixture: Tensor, rate: float, options: Options, dtype: torch.dtype
-) -> dict[str, float]:
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
-    generator = torch.Generator().manual_seed(options.seed * 1_000_003 + state.step)
-    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        losses = state.model.loss(clean, mixture, generator, state.adversary)
-    losses["loss"].backward()
-    norm = grad_norm(state.model.parameters(), options.clip)
-    if torch.isfinite(norm):  # one bad batch must not end a night's run
-        state.optimiser.step()
-        state.ema.update_parameters(state.model)
-        if state.adversary is not None:
-            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-                losses["adversary"] = state.adversary.learn()
-    state.optimiser.zero_grad()
-    state.step += 1
-    return {k: float(v.detach()) for k, v in losses.items()} | {"grad_norm": float(norm)}
+    def _note(self, losses: dict[str, float], rate: float, waited: float, seconds: float) -> None:
+        state, options = self.state, self.options
+        state.seconds += seconds
+        state.means.add(losses, waited, seconds)
+        if state.step % options.log_every == 0:
+            line = {"step": state.step, "minutes": round(state.seconds / 60, 2), "learning_rate": rate}
+            line |= state.means.line(options)
+            state.means = Means()
+            self.log.write(line)
+            if self.board is not None:
+                self.board.numbers("train", line, state.step)
 
+    def _validate(self) -> None:
+        scores, heard = validate(self.state.ema.module, self.recipe, self.source, self.options, self.ranks)
+        self.state.validated = self.state.step
+        self.log.write({"step": self.state.step, "validation": scores})
+        self.report(f"step {self.state.step}: " + ", ".join(f"{k} {v:.2f}" for k, v in scores.items()))
+        if self.board is not None:
+            self.board.numbers("validation", scores, self.state.step)
+            self.board.examples(heard, self.recipe, self.state.step)
 
-def _rate(options: Options, step: int, minutes: float, max_minutes: float | None) -> float:
-    """Warm-up, constant, then a linear fall to zero."""
-    warm = min(1.0, (step + 1) / max(1, options.warmup))
-    if options.decay_minutes and max_minutes is not None:
-        left = (max_minutes - minutes) / options.decay_minutes
-    else:
-        left = (options.steps - step) / max(1.0, options.decay_share * options.steps)
-    return options.learning_rate * warm * min(1.0, max(left, 0.01))
-
-
-def _batches(source: Any, options: Options, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-    loader = DataLoader(
-        _Examples(source),
-        batch_size=options.batch,
-        sampler=range(step * options.batch, options.steps * options.batch),
-        num_workers=options.workers,
-        prefetch_factor=8 if options.workers else None,
-    )
-    return iter(loader)
+    def _save(self) -> None:
+        mark = (self.state.step, self.state.validated)
+        if self.ranks.main and self.saved != mark:
+            save(self.state, self.recipe, self.out)
+            if self.saved is None or self.saved[0] != self.state.step:
+                self.log.write({"step": self.state.step, "saved": STATE})
+        self.saved = mark

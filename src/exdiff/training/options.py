@@ -16,7 +16,8 @@ class Options:
     """The `training` section of a recipe."""
 
     steps: int = 20000
-    batch: int = 6
+    batch: int = 6  # of a step, over all processes
+    accumulate: int = 1  # parts that a process takes one after the other: less memory, the same step
     segment_seconds: float = 2.0
     optimiser: str = "muon"
     learning_rate: float = 2e-3
@@ -27,12 +28,17 @@ class Options:
     clip: float = 5.0
     seed: int = 0
     precision: str = "auto"
-    workers: int = 1
+    compile: bool = False  # the networks, by torch.compile
+    workers: int = 1  # processes that make examples, for each process that trains
+    timeout_seconds: float = 120.0  # how long one process waits for the others
     log_every: int = 20
     save_minutes: float = 4.0
+    save_steps: int = 0  # save at multiples of it as well; 0 goes by the clock alone
     adversary: bool = False  # discriminators judge the denoised estimates (adversary.py)
     validate_minutes: float = 10.0
+    validate_steps: int = 0  # as save_steps
     validate_examples: int = 8
+    tensorboard: bool = False  # losses, scores, spectrograms and audio for TensorBoard
     init: str | None = None  # checkpoint whose weights to start from, where names and shapes fit
 
     @classmethod
@@ -45,10 +51,26 @@ class Options:
         options = cls(**section)
         for field in fields(cls):
             _check(field.name, str(field.type), getattr(options, field.name))
+        options.check_parts(1)
         return options
 
+    def check_parts(self, processes: int) -> None:
+        """ConfigError unless the batch can be divided evenly, and as the objective allows."""
+        parts = processes * self.accumulate
+        if self.batch % parts:
+            each = f"{processes} processes x {self.accumulate} parts" if processes > 1 else f"{self.accumulate} parts"
+            raise ConfigError(
+                f"training: batch={self.batch} cannot be divided into {each}; make it a multiple of {parts}"
+            )
+        if self.adversary and self.accumulate > 1:
+            raise ConfigError(
+                "training: the adversary is balanced over a whole batch, which accumulate > 1 never sees; "
+                "use more processes or a smaller batch instead, or adversary=false"
+            )
 
-_POSITIVE = {"steps", "batch", "segment_seconds", "learning_rate", "clip", "log_every"}
+
+_POSITIVE = {"steps", "batch", "accumulate", "segment_seconds", "learning_rate", "clip", "log_every"}
+_POSITIVE |= {"timeout_seconds"}
 _WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "str | None": "text"}
 
 

@@ -6,29 +6,59 @@ How a model does on speakers it never met is the business of `exdiff evaluate`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from exdiff.config import Recipe
 from exdiff.enhancer import from_recipe
 from exdiff.metrics import METRICS
 from exdiff.training.options import Options
-from exdiff.training.state import State
+from exdiff.training.ranks import Ranks
 
 FAR = 2**40  # index of the first validation example
+SCORES = ("si_sdr", "si_sir", "si_sar")
+SHOWN = 3
 
 
-def validate(state: State, recipe: Recipe, source: Any, options: Options) -> dict[str, float]:
-    """Mean SI-SDR, SI-SIR, SI-SAR (dB) of the EMA model and of the mixture, over examples with speech and noise."""
-    enhancer = from_recipe(state.ema.module, recipe)
-    rows: dict[str, list[float]] = {}
-    for index in range(FAR, FAR + options.validate_examples):
+@dataclass(frozen=True)
+class Example:
+    """What was enhanced, and how: waveforms [T]."""
+
+    mixture: np.ndarray
+    estimate: np.ndarray
+    clean: np.ndarray
+
+
+def validate(
+    model: nn.Module, recipe: Recipe, source: Any, options: Options, ranks: Ranks
+) -> tuple[dict[str, float], list[Example]]:
+    """Mean SI-SDR, SI-SIR, SI-SAR (dB) of a model and of the mixture, over examples with speech and noise.
+
+    The processes take the examples in turn and add up. The first few of this process come along, to look at and hear.
+    """
+    enhancer = from_recipe(model, recipe, device=str(ranks.device))
+    names = [prefix + name for prefix in ("", "mixture_") for name in SCORES]
+    rows, heard = [], []
+    for index in range(FAR + ranks.rank, FAR + options.validate_examples, ranks.count):
         clean, mixture = source[index]
         if not clean.any() or np.array_equal(clean, mixture):
             continue  # no speech, or nothing to remove: a ratio of the two would mean nothing
-        for prefix, estimate in (("", enhancer(mixture, recipe.sample_rate)), ("mixture_", mixture)):
-            scores = METRICS["si_sdr"](np.asarray(estimate), clean, mixture, recipe.sample_rate)
-            for key, value in scores.items():
-                rows.setdefault(prefix + key, []).append(value)
-    return {key: round(float(np.nanmean(values)), 3) for key, values in rows.items() if not np.isnan(values).all()}
+        estimate = np.asarray(enhancer(mixture, recipe.sample_rate))
+        estimate, mixture, clean = (np.atleast_2d(x).mean(axis=0) for x in (estimate, mixture, clean))
+        rows.append([_scores(signal, clean, mixture, recipe.sample_rate) for signal in (estimate, mixture)])
+        if len(heard) < SHOWN:
+            heard.append(Example(mixture, estimate, clean))
+    table = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(names))
+    sums, counts = table.nansum(0), (~table.isnan()).sum(0).double()
+    ranks.average([sums, counts])
+    means = {n: float(s / c) for n, s, c in zip(names, sums, counts, strict=True) if c > 0}
+    return {name: round(mean, 3) for name, mean in means.items()}, heard
+
+
+def _scores(estimate: np.ndarray, clean: np.ndarray, mixture: np.ndarray, rate: int) -> list[float]:
+    scores = METRICS["si_sdr"](estimate, clean, mixture, rate)
+    return [scores[name] for name in SCORES]

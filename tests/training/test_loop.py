@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import torch
@@ -13,42 +11,19 @@ from exdiff.checkpoint import load_model
 from exdiff.config import Recipe
 from exdiff.errors import CheckpointError, ConfigError
 from exdiff.training import Options, loop, train
-
-QUICK = ("training.segment_seconds=0.1", "training.log_every=2", "training.warmup=1")
-
-
-def recipe(*overrides: str) -> Recipe:
-    return Recipe.load("debug", [*QUICK, *overrides])
+from exdiff.training.schedule import due, learning_rate
 
 
-def log_of(out) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def lines(out) -> list[dict[str, float]]:
-    """The lines about training; others tell where it began, or how validation went."""
-    return [line for line in log_of(out) if "loss" in line]
-
-
-def flat(value, prefix: str = "") -> dict[str, object]:
-    """Nested tables and lists as one table of leaves."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else None
-    if items is None:
-        return {prefix: value}
-    return {k: v for key, part in items for k, v in flat(part, f"{prefix}.{key}").items()}
-
-
-def test_the_debug_recipe_trains_as_it_is(tmp_path):
+def test_the_debug_recipe_trains_as_it_is(tmp_path, lines, log):
     plain = Recipe.load("debug", ["training.steps=10"])
     state = train(plain, tmp_path)
     assert state.step == 10
-    log = lines(tmp_path)
-    assert [line["step"] for line in log] == [5, 10]
-    for line in log:
+    assert [line["step"] for line in lines(tmp_path)] == [5, 10]
+    for line in lines(tmp_path):
         for key in ("loss", "extractor", "diffusion", "learning_rate", "audio_per_second", "grad_norm"):
             assert line[key] > 0, key
         assert 0 <= line["waiting"] <= 1
-    scores = log_of(tmp_path)[-1]["validation"]
+    (scores,) = (line["validation"] for line in log(tmp_path) if "validation" in line)
     assert scores["mixture_si_sdr"] < scores["mixture_si_sar"], "noise is what the mixtures suffer from"
     assert scores["si_sdr"] != scores["mixture_si_sdr"], "the model did something"
     model, stored = load_model(tmp_path / "model")
@@ -57,22 +32,22 @@ def test_the_debug_recipe_trains_as_it_is(tmp_path):
         assert torch.equal(model.state_dict()[key], value), key
 
 
-def test_the_loss_falls(tmp_path):
+def test_the_loss_falls(tmp_path, recipe, lines):
     train(recipe("training.steps=30", "training.learning_rate=0.01"), tmp_path)
     losses = [line["loss"] for line in lines(tmp_path)]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
 
 @pytest.mark.parametrize("options", ["muon", "adamw", "adversary"])
-def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, options):
-    changes = {"adamw": ["training.optimiser=adamw"], "adversary": ["training.adversary=true"]}.get(options, [])
+def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, options, recipe, lines, same):
+    changes = ["training.adversary=true"] if options == "adversary" else [f"training.optimiser={options}"]
     plan = recipe("training.steps=6", *changes)
     train(plan, tmp_path / "whole")
 
     class PowerCut(Exception):
         pass
 
-    step, done = loop._step, []
+    step, done = loop.learn, []
 
     def three_steps(*arguments):
         if len(done) == 3:
@@ -80,30 +55,24 @@ def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, options):
         done.append(1)
         return step(*arguments)
 
-    monkeypatch.setattr(loop, "_step", three_steps)
+    monkeypatch.setattr(loop, "learn", three_steps)
     with pytest.raises(PowerCut):
         train(recipe("training.steps=6", "training.save_minutes=0", *changes), tmp_path / "cut")
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "learn", step)
     torch.manual_seed(99)  # nothing may hang on the global generator
     train(plan, tmp_path / "cut", resume=True)
-
-    whole, resumed = (flat(torch.load(tmp_path / n / "state.pt", weights_only=True)) for n in ("whole", "cut"))
-    assert whole.keys() == resumed.keys()
-    for key, value in whole.items():
-        if key != ".seconds":
-            other = resumed[key]
-            assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other, key
+    same(tmp_path / "whole", tmp_path / "cut")
     assert lines(tmp_path / "cut")[-1]["loss"] == lines(tmp_path / "whole")[-1]["loss"]
 
 
-def test_workers_do_not_change_the_examples(tmp_path):
+def test_workers_do_not_change_the_examples(tmp_path, recipe):
     alone = train(recipe("training.steps=2"), tmp_path / "alone")
     helped = train(recipe("training.steps=2", "training.workers=1"), tmp_path / "helped")
     for a, b in zip(alone.model.parameters(), helped.model.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path, monkeypatch):
+def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path, monkeypatch, recipe, lines):
     from exdiff.model import ExDiff
 
     loss, seen = ExDiff.loss, []
@@ -123,7 +92,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path, monkeypatch)
     assert line["loss"] > 0
 
 
-def test_a_frozen_extractor_stays_as_it_was(tmp_path):
+def test_a_frozen_extractor_stays_as_it_was(tmp_path, recipe):
     train(recipe("training.steps=2", "backbone={}", "fusion={}", "path={}"), tmp_path / "one")
     first, _ = load_model(tmp_path / "one" / "model")
     state = train(
@@ -135,7 +104,7 @@ def test_a_frozen_extractor_stays_as_it_was(tmp_path):
     assert all(p.any() for p in state.model.fusion.parameters()), "what carries the latents has learned"
 
 
-def test_bf16_trains_too(tmp_path):
+def test_bf16_trains_too(tmp_path, recipe, lines):
     changes = ["training.precision=bf16", "training.adversary=true", "training.segment_seconds=0.5"]
     state = train(recipe("training.steps=2", *changes), tmp_path)
     assert all(p.isfinite().all() and p.dtype == torch.float32 for p in state.model.parameters())
@@ -143,30 +112,19 @@ def test_bf16_trains_too(tmp_path):
     assert lines(tmp_path)[-1]["adversary"] > 0
 
 
-def test_max_minutes_ends_a_run_that_can_go_on(tmp_path):
+def test_max_minutes_ends_a_run_that_can_go_on(tmp_path, recipe):
     assert train(recipe("training.steps=2"), tmp_path, max_minutes=0).step == 0
     assert train(recipe("training.steps=2"), tmp_path, resume=True).step == 2
 
 
-def test_a_run_is_not_overwritten(tmp_path):
+def test_a_run_is_not_overwritten(tmp_path, recipe):
     train(recipe("training.steps=1"), tmp_path)
     with pytest.raises(ConfigError, match="holds a run already; continue it with --resume"):
         train(recipe("training.steps=1"), tmp_path)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
-def test_a_truncated_state_is_a_clear_error(tmp_path, share):
-    train(recipe("training.steps=1"), tmp_path)
-    path = tmp_path / "state.pt"
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(CheckpointError, match=r"state.pt is damaged .* delete it") as caught:
-        train(recipe("training.steps=2"), tmp_path, resume=True)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("change", ["backbone.hidden=4", "training.optimiser=adamw", "training.adversary=true"])
-def test_a_state_of_another_recipe_is_a_clear_error(tmp_path, change):
+@pytest.mark.parametrize("change", ["backbone.hidden=4", "training.optimiser=muon", "training.adversary=true"])
+def test_a_state_of_another_recipe_is_a_clear_error(tmp_path, change, recipe):
     train(recipe("training.steps=1"), tmp_path)
     with pytest.raises(CheckpointError, match=r"state.pt does not fit the recipe .* the recipe that began the run"):
         train(recipe("training.steps=2", change), tmp_path, resume=True)
@@ -181,18 +139,29 @@ def test_a_state_of_another_recipe_is_a_clear_error(tmp_path, change):
         ("data.type=synthetik", "unknown type 'synthetik'; did you mean 'synthetic'"),
     ],
 )
-def test_a_bad_recipe_is_a_config_error(tmp_path, override, message):
+def test_a_bad_recipe_is_a_config_error(tmp_path, override, message, recipe):
     with pytest.raises(ConfigError, match=message):
         train(recipe(override), tmp_path)
 
 
 def test_the_rate_warms_up_holds_and_falls():
     options = Options(steps=1000, warmup=10, decay_share=0.3, learning_rate=1.0)
-    assert loop._rate(options, 0, 0, None) == pytest.approx(0.1)
-    assert loop._rate(options, 9, 0, None) == loop._rate(options, 700, 0, None) == 1.0
-    assert loop._rate(options, 850, 0, None) == pytest.approx(0.5)
-    assert loop._rate(options, 999, 0, None) == pytest.approx(0.01)
+    assert learning_rate(options, 0, 0, None) == pytest.approx(0.1)
+    assert learning_rate(options, 9, 0, None) == learning_rate(options, 700, 0, None) == 1.0
+    assert learning_rate(options, 850, 0, None) == pytest.approx(0.5)
+    assert learning_rate(options, 999, 0, None) == pytest.approx(0.01)
     timed = Options(steps=1000, warmup=0, decay_minutes=10, learning_rate=1.0)
-    assert loop._rate(timed, 0, 49, 60) == 1.0
-    assert loop._rate(timed, 0, 55, 60) == pytest.approx(0.5)
-    assert loop._rate(timed, 0, 61, 60) == pytest.approx(0.01)
+    assert learning_rate(timed, 0, 49, 60) == 1.0
+    assert learning_rate(timed, 0, 55, 60) == pytest.approx(0.5)
+    assert learning_rate(timed, 0, 61, 60) == pytest.approx(0.01)
+
+
+def test_what_is_due():
+    assert [step for step in range(1, 10) if due(step, 3, 0.0, 1.0)] == [3, 6, 9]
+    assert not due(3, 0, 60.0, 1.0)
+    assert due(1, 0, 60.1, 1.0)
+
+
+def test_the_debug_recipe_saves_at_least_five_times_on_the_way():
+    options = Options.of(Recipe.load("debug").training)
+    assert len(range(options.save_steps, options.steps, options.save_steps)) >= 5

@@ -21,6 +21,9 @@ from exdiff.training.options import Options
         ({"adversary": "yes please"}, "adversary must be true or false, got 'yes please'"),
         ({"init": 3}, "init must be text, got 3"),
         ({"optimiser": None}, "optimiser must be text, got None"),
+        ({"batch": 6, "accumulate": 4}, "batch=6 cannot be divided into 4 parts; make it a multiple of 4"),
+        ({"adversary": True, "accumulate": 2}, "balanced over a whole batch, which accumulate > 1 never sees"),
+        ({"timeout_seconds": 0}, "timeout_seconds must be more than 0, got 0"),
         ({"learnin_rate": 1e-3}, "did you mean 'learning_rate'"),
     ],
 )
@@ -32,3 +35,10 @@ def test_a_wrong_option_says_what_is_wrong(section, message):
 def test_a_whole_number_will_do_for_a_number_and_zero_where_it_means_something():
     options = Options.of({"segment_seconds": 2, "warmup": 0, "decay_share": 0, "workers": 0, "init": None})
     assert (options.segment_seconds, options.warmup, options.init) == (2, 0, None)
+
+
+def test_the_batch_is_of_all_processes():
+    options = Options.of({"batch": 12, "accumulate": 2})
+    options.check_parts(3)
+    with pytest.raises(ConfigError, match="batch=12 cannot be divided into 4 processes x 2 parts; .* multiple of 8"):
+        options.check_parts(4)

@@ -1,0 +1,82 @@
+"""What a step computes does not depend on how it is divided."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from exdiff.diffusion import normal_like
+from exdiff.training import Options, train
+from exdiff.training.batches import Batches, mixed, split
+from exdiff.training.ranks import Ranks
+
+
+class Numbers:
+    """Example i holds the number i."""
+
+    def __getitem__(self, index):
+        return np.full(3, index, np.float32), np.full(3, -index, np.float32)
+
+
+def alone(rank=0, count=1):
+    ranks = Ranks(torch.device("cpu"), torch.float32)
+    ranks.rank, ranks.count = rank, count
+    return ranks
+
+
+@pytest.mark.parametrize(("count", "accumulate"), [(1, 1), (2, 1), (1, 3), (3, 2), (6, 2)])
+def test_the_parts_are_the_whole_in_order(count, accumulate):
+    parts = [part for rank in range(count) for part in split(12, 5, rank, count, accumulate)]
+    assert len(parts) == count * accumulate
+    assert [index for part in parts for index in part] == list(range(60, 72))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_process_gets_its_examples_and_their_noise(workers):
+    options = Options(steps=4, batch=4, workers=workers, seed=7)
+    noise = {}
+    for rank in (0, 1):
+        found = Batches(Numbers(), options, 2, alone(rank, 2))
+        for step, (part,) in zip((2, 3), found, strict=True):
+            indices = [4 * step + 2 * rank, 4 * step + 2 * rank + 1]
+            assert part.clean[:, 0, 0].tolist() == indices
+            assert torch.equal(part.mixture, -part.clean)
+            noise |= dict(zip(indices, normal_like(part.clean, part.generators), strict=True))
+        found.close()
+    whole = list(Batches(Numbers(), Options(steps=4, batch=4, workers=0, seed=7), 2, alone()))
+    for (part,) in whole:
+        drawn = normal_like(part.clean, part.generators)
+        for index, one in zip(part.clean[:, 0, 0].int().tolist(), drawn, strict=True):
+            assert torch.equal(noise[index], one)
+    assert len({float(n[0, 0]) for n in noise.values()}) == 8
+
+
+def test_neighbouring_examples_begin_unlike():
+    first = torch.cat([torch.rand(1, generator=torch.Generator().manual_seed(mixed(0, i))) for i in range(1000)])
+    steps = torch.corrcoef(torch.stack([first[:-1], first[1:]]))[0, 1]
+    assert abs(steps) < 0.1
+    assert abs(first.mean() - 0.5) < 0.03
+
+
+def test_accumulation_takes_the_same_steps(tmp_path, recipe, lines):
+    plan = ["training.batch=4", "training.steps=8"]
+    whole = train(recipe(*plan), tmp_path / "whole")
+    parts = train(recipe(*plan, "training.accumulate=4"), tmp_path / "parts")
+    a, b = (torch.cat([p.detach().flatten() for p in run.model.parameters()]) for run in (whole, parts))
+    assert (a - b).norm() < 1e-4 * a.norm()
+    for one, other in zip(lines(tmp_path / "whole"), lines(tmp_path / "parts"), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-3)
+        assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_examples_have_one_channel_or_more(shape):
+    class Ones:
+        def __getitem__(self, index):
+            return np.ones(shape, np.float32), np.zeros(shape, np.float32)
+
+    [part] = next(Batches(Ones(), Options(steps=1, batch=4, workers=0), 0, alone()))
+    assert part.clean.shape == part.mixture.shape == (4, 2 if len(shape) == 2 else 1, 3)
+    assert part.clean.all()
+    assert not part.mixture.any()
