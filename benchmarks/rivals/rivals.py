@@ -5,8 +5,8 @@
 
 Each file of DATA/noisy becomes OUT/NAME/*.wav, float32, of the same rate and length. The delay of a rival is measured
 on the data: over some files, where its output correlates best with its input, the median of them, and it is taken out.
-OUT/NAME.json says what the rival is and how late it was. What is there already is not made again. With --time nothing is
-enhanced: some files are timed by one thread on one core, for a quiet machine.
+OUT/NAME.json says what the rival is and how late it was. What is there already is not made again. With --time nothing
+is enhanced: some files are timed by one thread on one core, for a quiet machine.
 
 A rival runs in a process of its own. One that is not installed or fails costs one line, and the exit code is then 1.
 """

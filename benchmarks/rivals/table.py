@@ -3,9 +3,10 @@
     python benchmarks/rivals/table.py DATA OUT [--model NAME ...] [--write docs/benchmarks.md]
 
 OUT is what rivals.py made of DATA; a rival that has not enhanced all files is left out and named. Models are timed like
-the rivals were: the first three files, one thread, the median, the first call not counted. The scores are kept in OUT/table.jsonl: an
-interrupted run goes on from there, and the same run again takes seconds; after a change of the data, the models or the
-rivals' results it must be removed. Prints Markdown, or puts it between the two comments of the page.
+the rivals were: the first three files, one thread, the median, the first call not counted. The scores are kept in
+OUT/table.jsonl: an interrupted run goes on from there, and the same run again takes seconds; after a change of the
+data, the models or the rivals' results it must be removed. Prints Markdown, or puts it between the two comments of the
+page.
 """
 
 from __future__ import annotations
@@ -99,11 +100,11 @@ def differences(result: Mapping[str, Any], model: str) -> str:
 
 
 def difference(value: Mapping[str, Any], decimals: int) -> str:
-    """Mean and interval, with a star where the interval leaves out zero.
+    r"""Mean and interval, with a star where the interval leaves out zero.
 
     Example:
         >>> difference({"mean": -1.0, "ci95": [-1.5, -0.5]}, 1)
-        '-1.0 [-1.5, -0.5] \\\\*'
+        '-1.0 [-1.5, -0.5] \\*'
     """
     if value["ci95"] is None:
         return number(value["mean"], decimals, "+")
@@ -138,16 +139,14 @@ def by_kind(result: Mapping[str, Any]) -> str:
 
 def report(result: Mapping[str, Any], facts: Mapping[str, Facts], model: str) -> str:
     """The tables and what they are of."""
-    errors = [
-        f"{name}: {table['errors']} files failed." for name, table in result["systems"].items() if table["errors"]
-    ]
+    failed = {name: table["errors"] for name, table in result["systems"].items() if table["errors"]}
     parts = [
         scores(result, facts),
         f"Means over {result['files']} files. RTF: seconds of work per second of audio, one thread.",
         differences(result, model),
         "Means of the differences file by file [95 % bootstrap interval]; \\* the interval leaves out zero.",
         by_kind(result),
-        *errors,
+        *(f"{name}: {many} files failed." for name, many in failed.items()),
     ]
     return "\n\n".join(part for part in parts if part)
 
