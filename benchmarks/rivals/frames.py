@@ -34,16 +34,16 @@ def from_pcm(samples: bytes | np.ndarray) -> np.ndarray:
     return values.astype(np.float32) / 32768
 
 
-def stft(wave: np.ndarray, size: int, hop: int) -> np.ndarray:
-    """Spectra [N, size // 2 + 1] with the root of a Hann window; `istft` undoes it."""
+def stft(wave: np.ndarray, size: int, hop: int, n_fft: int | None = None) -> np.ndarray:
+    """Spectra [N, n_fft // 2 + 1] of frames of `size` with the root of a Hann window; `istft` undoes it."""
     padded = np.pad(wave, (size, size + -len(wave) % hop))
-    return np.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * _window(size), axis=1)
+    return np.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * _window(size), n_fft, axis=1)
 
 
 def istft(spectra: np.ndarray, size: int, hop: int, length: int) -> np.ndarray:
     """The signal [length] of spectra from `stft`."""
     window = _window(size)
-    pieces = np.fft.irfft(spectra, size, axis=1) * window
+    pieces = np.fft.irfft(spectra, axis=1)[:, :size] * window
     wave, weight = np.zeros((2, (len(pieces) - 1) * hop + size))
     for start, piece in enumerate(pieces):
         wave[start * hop : start * hop + size] += piece

