@@ -31,7 +31,8 @@ def hpss() -> Process:
 
 def logmmse() -> Process:
     """Minimum mean square error of the logarithm of the amplitude (Ephraim and Malah 1985)."""
-    enhance = importlib.import_module("logmmse").logmmse
+    with np.errstate():  # the import makes every underflow in numpy an error; afterwards none is again
+        enhance = importlib.import_module("logmmse").logmmse
     return lambda wave: from_pcm(np.asarray(enhance(to_pcm(wave), RATE, output_file=None)))
 
 
