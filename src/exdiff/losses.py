@@ -19,9 +19,7 @@ from exdiff.config import check_names
 # `total` scales their sum.
 WEIGHTS = {"complex": 1.0, "squared": 0.0, "magnitude": 1.0, "waveform": 0.0, "si_sdr": 0.03, "resolutions": 0.0}
 WEIGHTS |= {"loudness": 0.0, "adversary": 0.3, "total": 1.0}
-
-
-_EXCESS = 3.0
+_EXCESS = 3.0  # of `loudness`
 
 
 def complete(weights: Mapping[str, float] | None) -> dict[str, float]:
