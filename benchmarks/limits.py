@@ -106,6 +106,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rate = exdiff.load(options.model).model.sample_rate
     audio = material(options.recordings, 60.0, rate)
+    # First: Linux counts what this process has used by then as its children's too.
+    peak, hashes = long_file(options.model, audio, rate, options.minutes, options.threads)
+    print(f"Peak memory for {options.minutes:g} minutes: {peak:.0f} MB.")
+    print(f"The same input and seed twice: SHA-256 {hashes[0]}... and {hashes[1]}...\n")
     print(f"Real-time factors at {options.threads} threads:\n")
     print("| steps | fp32 | precision chosen by the machine |\n|---|---|---|")
     chosen = speed(options.model, audio, rate, "auto")
@@ -114,9 +118,6 @@ def main() -> None:
     print("\n| cut | difference to one window over 60 s |\n|---|---|")
     for name, level in agreement(options.model, audio, rate).items():
         print(f"| {name} | {level:.1f} dB |")
-    peak, hashes = long_file(options.model, audio, rate, options.minutes, options.threads)
-    print(f"\nPeak memory for {options.minutes:g} minutes: {peak:.0f} MB.")
-    print(f"The same input and seed twice: SHA-256 {hashes[0]}... and {hashes[1]}...")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ PLAIN = "plain, fp32"
 # Runs of the profiler by what they do; the rest is summed.
 KINDS = {
     "convolutions": ("conv",),
+    "matrix products": ("mm",),  # also those of convolutions by Winograd's algorithm
     "norms": ("group_norm",),
     "activations": ("silu",),
     "sums and scales": ("add", "mul"),

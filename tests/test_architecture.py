@@ -18,6 +18,7 @@ LINES = (
     {"errors", "progress"},
     {"config", "catalogue"},
     {"arrays", "audio", "highband", "layers", "levels", "losses", "machine", "optimiser", "windows"},
+    {"winograd"},
     {"transforms", "diffusion", "metrics"},
     {"samplers", "backbones", "extractors", "fusion", "data", "adversary"},
     {"objectives"},

@@ -238,3 +238,9 @@ def test_parts_that_do_not_belong_together_are_refused():
             make(trained, "model.denoise_targets=true")
     with pytest.raises(ConfigError, match="needs an extractor, a backbone, or both"):
         make("extractor={}", *ALONE)
+
+
+def test_data_of_another_number_of_channels_is_a_clear_error():
+    clean, mixture = pair()
+    with pytest.raises(ConfigError, match=r"the data has 2 channel\(s\), the model hears 1; set data.channels=1"):
+        make().loss(clean.expand(-1, 2, -1), mixture.expand(-1, 2, -1), draws())

@@ -32,7 +32,7 @@ PUBLISHED = {"sgmse-baseline": 65.59, "sgmse-bridge": 65.59, "storm": 27.8}
 @pytest.mark.parametrize("name", config.names())
 def test_every_recipe_trains_and_enhances(name, tmp_path):
     recipe = Recipe.load(name)
-    overrides = [*QUICK, *SMALLER.get(recipe.backbone.get("type", ""), [])]
+    overrides = [*QUICK, f"data.channels={recipe.channels}", *SMALLER.get(recipe.backbone.get("type", ""), [])]
     overrides += SMALLER_EXTRACTOR.get(recipe.extractor.get("type", ""), [])
     state = train(Recipe.load(name, overrides), tmp_path)
     assert state.step == 2

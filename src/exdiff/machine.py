@@ -61,13 +61,17 @@ def keep_memory() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
+def computed_dtype(x: Tensor) -> torch.dtype:
+    """The type in which a convolution of `x` is computed: that of autocast, if it is on, or its own."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
 def fast_layout(x: Tensor) -> Tensor:
     """`x` [B, C, F, N] in the memory format in which convolutions are faster here, at the precision now in force."""
     if torch.compiler.is_compiling():  # which finds layouts by itself
         return x
-    device = x.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-    last = _channels_last_is_faster(NAMES.get(dtype, "fp32"), device)
+    last = _channels_last_is_faster(NAMES.get(computed_dtype(x), "fp32"), x.device.type)
     return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
@@ -87,14 +91,14 @@ def fast_weights(module: nn.Module, dtype: torch.dtype) -> None:
 def _bf16_is_faster(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and _remembered("bf16", _measure_bf16)
+    return device == "cpu" and remembered("bf16", _measure_bf16)
 
 
 @functools.cache
 def _channels_last_is_faster(name: str, device: str) -> bool:
     if device != "cpu":
         return device == "cuda"
-    return _remembered(f"channels_last_{name}", lambda: _measure_channels_last(PRECISIONS[name]))
+    return remembered(f"channels_last_{name}", lambda: _measure_channels_last(PRECISIONS[name]))
 
 
 def _measure_bf16() -> bool:
@@ -114,7 +118,7 @@ def _measure_channels_last(dtype: torch.dtype) -> bool:
     return best_seconds(lambda: functional.conv2d(last, weight)) < best_seconds(lambda: functional.conv2d(x, weight))
 
 
-def _remembered(question: str, measure: Callable[[], bool]) -> bool:
+def remembered(question: str, measure: Callable[[], bool]) -> bool:
     """The answer of the first time on this kind of machine; a cache that cannot be written only costs the measuring."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = folder / "exdiff" / "machine.json"

@@ -229,8 +229,14 @@ class ExDiff(nn.Module):
         """Training losses of waveforms [B, C, T]; the entry `loss` is the one to minimise.
 
         An extractor alone learns its estimate. With a backbone the extractor is frozen, or, if `joint`, learns from
-        both its own loss and the diffusion's. An adversary judges the denoised estimates.
+        both its own loss and the diffusion's. An adversary judges the denoised estimates. ConfigError: the number of
+        channels is not the model's.
         """
+        if self.backbone is not None and mixture.shape[1] != self.channels:
+            raise ConfigError(
+                f"the data has {mixture.shape[1]} channel(s), the model hears {self.channels}; "
+                f"set data.channels={self.channels}, or channels of the recipe"
+            )
         if self.denoise_targets:
             clean = self._denoised(clean)
         gain = LEVELS[self.level](mixture, self.sample_rate)

@@ -118,6 +118,20 @@ def test_a_manifest_and_folders(songs, tmp_path):
         songs(folders={"speech": [str(tmp_path / "music")]})
 
 
+def test_a_source_can_be_drawn_more_often(songs, tmp_path):
+    for n in (1, 2):
+        for kind in ("vocals", "accompaniment"):
+            write(tmp_path / kind / f"{n}.wav", tone(n + 5 * (kind == "vocals"), 1.0))
+    lines = [f"{k}/{n}.wav,songs_x_{k},{n},C,s{n}" for k in ("vocals", "accompaniment") for n in (1, 2)]
+    (tmp_path / "manifest.csv").write_text("\n".join(["file,kind,pair,tier,source", *lines]))
+    options = {"roots": (), "manifest": str(tmp_path / "manifest.csv"), "tiers": ["C"], "mix": PLAIN, "channels": 1}
+    data = songs(source_weights={"s1": 0.0}, **options)
+    for i in range(4):
+        assert stretch_of(data[i][0][None], tone(7, 1.0)) > 0.99, "of the second song, whatever the draw"
+    with pytest.raises(DataError, match="leave no vocals"):
+        songs(source_weights={"s1": 0.0, "s2": 0.0}, **options)
+
+
 def test_parts_of_unequal_length_are_refused(songs, hq):
     write(hq / "train" / "A - One" / "drums.wav", tone(1, 0.7, channels=2))
     with pytest.raises(DataError, match="differ in length"):

@@ -26,3 +26,13 @@ def test_the_snr_is_between_minus_5_and_15():
     assert min(snr) > -5.1
     assert max(snr) < 15.1
     assert np.ptp(snr) > 10
+
+
+def test_two_channels_share_the_tones_and_not_the_noise():
+    mono, stereo = (Synthetic(segment_seconds=0.5, sample_rate=8000, channels=n)[3] for n in (1, 2))
+    assert stereo[0].shape == stereo[1].shape == (2, 4000)
+    for side in range(2):
+        np.testing.assert_array_equal(stereo[0][side], mono[0])
+    np.testing.assert_array_equal(stereo[1][0], mono[1])
+    left, right = stereo[1] - stereo[0]
+    assert abs(np.corrcoef(left, right)[0, 1]) < 0.2

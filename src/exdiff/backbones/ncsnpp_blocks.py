@@ -13,19 +13,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from exdiff.machine import computed_dtype
+from exdiff.winograd import convolve, tile_for
+
 RESCALE = math.sqrt(0.5)  # keeps the variance of a sum of two independent maps
 _NEAR_ZERO = 1e-10
 
 
 class Convolution(nn.Conv2d):
-    """A convolution to which a shift [B, C] can be added, for one item at no cost: it is a matter of its bias."""
+    """A convolution to which a shift [B, C] can be added, for one item at no cost: it is a matter of its bias.
+
+    Where this machine gains by it, large 3x3 ones are computed by Winograd's algorithm when no gradient is needed.
+    """
 
     def forward(self, input: Tensor, shift: Tensor | None = None) -> Tensor:
-        if shift is None or self.bias is None:
-            return super().forward(input)
-        if len(shift) == 1:
-            return self._conv_forward(input, self.weight, self.bias + shift[0])
-        return super().forward(input) + shift[:, :, None, None]
+        if shift is not None and len(shift) > 1:
+            return self.forward(input) + shift[:, :, None, None]
+        bias = self.bias if shift is None or self.bias is None else self.bias + shift[0]
+        tile = tile_for(self, input)
+        if tile is None:
+            return self._conv_forward(input, self.weight, bias)
+        dtype = computed_dtype(input)
+        return convolve(input.to(dtype), self.weight.to(dtype), bias, tile)
 
 
 def convolution(inputs: int, outputs: int, size: int, scale: float = 1.0) -> Convolution:

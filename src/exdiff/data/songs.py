@@ -67,6 +67,7 @@ class Songs:
         tiers: licences that may be used, of the manifest.
         folders: kind (vocals, music or accompaniment) -> folders of recordings without a partner.
         leave_out: names of songs (`*` stands for anything) that are kept for validation.
+        source_weights: source, as in the manifest -> how much more often than by its hours its vocals are drawn.
         channels: 1 or 2.
         cache: where decoded copies live.
         mix: probabilities, as a table of `SongMix` fields.
@@ -86,12 +87,14 @@ class Songs:
         tiers: Sequence[str] = ("A", "B"),
         folders: Mapping[str, Sequence[str]] | None = None,
         leave_out: Sequence[str] = (),
+        source_weights: Mapping[str, float] | None = None,
         channels: int = 2,
         cache: str = "${EXDIFF_CACHE}",
         mix: Mapping[str, object] | None = None,
     ) -> None:
         self.length, self.sample_rate = round(segment_seconds * sample_rate), sample_rate
         self.seed, self.channels = seed, channels
+        self.source_weights = dict(source_weights or {})
         self.mix = SongMix.of(mix)
         table: dict[str, Song] = {}
         clips: list[Clip] = []
@@ -120,8 +123,10 @@ class Songs:
                     f"{self.sample_rate} Hz; `exdiff data check` finds all such songs"
                 )
         self._of_role = {role: [s.rest[role] for s in self.playing if role in s.rest] for role in RESTS}
-        self._singing_weights = self._weights([s.vocals for s in self.singing if s.vocals is not None])
-        self._playing_weights = self._weights([next(iter(s.rest.values())) for s in self.playing])
+        singing = [s.vocals for s in self.singing if s.vocals is not None]
+        self._singing_weights = self._weights(singing, [self.source_weights.get(clips[i].source, 1.0) for i in singing])
+        playing = [next(iter(s.rest.values())) for s in self.playing]
+        self._playing_weights = self._weights(playing, [1.0] * len(playing))
         self._levels: dict[int, float] = {}
 
     def __getitem__(self, index: int) -> tuple[Array, Array]:
@@ -169,10 +174,12 @@ class Songs:
             self._levels[clip] = max(self.cache.level(clip), 1e-4)
         return self._levels[clip]
 
-    def _weights(self, clips: Sequence[int]) -> Array:
-        """Long recordings more often."""
-        lengths = self.cache.lengths[list(clips)].astype(np.float64)
-        return lengths / lengths.sum()
+    def _weights(self, clips: Sequence[int], factors: Sequence[float]) -> Array:
+        """Long recordings more often, and by the factors."""
+        weights = self.cache.lengths[list(clips)] * np.asarray(factors, np.float64)
+        if weights.sum() <= 0:
+            raise DataError("source_weights leave no vocals to draw")
+        return weights / weights.sum()
 
 
 def mix_song(

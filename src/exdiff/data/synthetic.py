@@ -8,7 +8,9 @@ from exdiff.data.augment import equalise, rms
 
 
 class Synthetic:
-    """`synthetic[i]` -> (clean [T], mixture [T]) float32, a function of (seed, i) alone.
+    """`synthetic[i]` -> (clean [T], mixture [T]) float32, a function of (seed, i) alone; with two channels [2, T].
+
+    The tones are in the middle, the noise is shifted in time between channels.
 
     Example:
         >>> clean, mixture = Synthetic(segment_seconds=0.5, sample_rate=16000)[0]
@@ -16,8 +18,9 @@ class Synthetic:
         ((8000,), True)
     """
 
-    def __init__(self, *, segment_seconds: float, sample_rate: int, seed: int = 0) -> None:
+    def __init__(self, *, segment_seconds: float, sample_rate: int, seed: int = 0, channels: int = 1) -> None:
         self.length, self.sample_rate, self.seed = round(segment_seconds * sample_rate), sample_rate, seed
+        self.channels = channels
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng((self.seed, index))
@@ -31,4 +34,7 @@ class Synthetic:
         noise = equalise(rng.normal(size=self.length).astype(np.float32), rng, self.sample_rate, range_db=12)
         clean = clean * 0.05 / rms(clean)
         noise = noise * 0.05 / rms(noise) * 10 ** (-rng.uniform(-5, 15) / 20)
+        if self.channels > 1:
+            clean = np.tile(clean, (self.channels, 1))
+            noise = np.stack([np.roll(noise, n * self.length // 3) for n in range(self.channels)])
         return clean.astype(np.float32), (clean + noise).astype(np.float32)
