@@ -160,6 +160,16 @@ def test_scale_does_not_matter():
     np.testing.assert_allclose(noisy()(audio * 2.0**20, RATE) / 2.0**20, got, atol=2e-3 * np.abs(got).max())
 
 
+def test_below_the_floor_the_input_stays():
+    audio = signal()
+    bare, floored = noisy()(audio, RATE), noisy(floor_db=-20.0)(audio, RATE)
+    np.testing.assert_allclose(floored, 0.9 * bare + 0.1 * audio, atol=1e-6)
+    np.testing.assert_allclose(noisy(floor_db=-20.0)(audio, RATE, strength=0.5), 0.5 * floored + 0.5 * audio, atol=1e-6)
+    np.testing.assert_array_equal(noisy(floor_db=None)(audio, RATE), bare)
+    with pytest.raises(ConfigError, match=r"floor_db must be 0 or less, got 3\.0"):
+        noisy(floor_db=3.0)
+
+
 def test_strength_mixes_with_the_input():
     audio, enhancer = signal(), noisy()
     full = enhancer(audio, 44100)

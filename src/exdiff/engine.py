@@ -73,7 +73,7 @@ class Engine:
         for window, rows in zip(windows, homes, strict=True):
             silence = np.zeros(window.shape[-1], np.float32)
             enhanced = np.stack([silence if home is None else results[home[0]][home[1]] for home in rows])
-            enhanced = job.strength * enhanced + (1 - job.strength) * window if job.strength != 1 else enhanced
+            enhanced = job.share * enhanced + (1 - job.share) * window if job.share != 1 else enhanced
             outputs.append(np.concatenate([enhanced, window - enhanced]) if job.stems else enhanced)
         run.windows += len(windows)
         run.seconds += time.perf_counter() - start

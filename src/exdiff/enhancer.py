@@ -42,6 +42,8 @@ class Enhancer:
         steps: of the sampler; 0 gives the extractor's estimate.
         sampler_options: further keyword arguments of the sampler and of `schedule`.
         segment_seconds: length of a window, context included.
+        floor_db: level, re its own, at which the input stays audible below the result; None takes away all that the
+            model would. What a network removes altogether it often removes wrongly: a soft floor hides the holes.
         overlap_seconds: what two neighbouring windows share at least; each throws half of it away. It grows until
             windows begin where the model's frames do: half a frame's shift alone changes an estimate by -30 dB.
         batch_windows: windows, each of what is heard together, computed at once; None is 1 on a CPU, where more gains
@@ -66,6 +68,7 @@ class Enhancer:
         sampler_options: Mapping[str, Any] | None = None,
         segment_seconds: float = 10.0,
         overlap_seconds: float = 2.0,
+        floor_db: float | None = None,
         batch_windows: int | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -73,6 +76,8 @@ class Enhancer:
         where = choose_device(device)
         if batch_windows is not None and batch_windows < 1:
             raise ConfigError(f"batch_windows must be 1 or more, got {batch_windows}")
+        if floor_db is not None and not floor_db <= 0:
+            raise ConfigError(f"floor_db must be 0 or less, got {floor_db!r}")
         dtype = choose_precision(precision, where.type)
         self.model = model.to(where).eval()
         fast_weights(self.model, dtype)
@@ -80,6 +85,7 @@ class Enhancer:
         self.sampler_options = dict(sampler_options or {})
         self.steps = steps
         self.segment_seconds, self.overlap_seconds = segment_seconds, overlap_seconds
+        self._floor = 0.0 if floor_db is None else 10 ** (floor_db / 20)
         self.last = Run()
         batch = batch_windows or (1 if where.type == "cpu" else 8)
         self._engine = Engine(self.model, where, dtype, batch)
@@ -151,6 +157,7 @@ class Enhancer:
             seed=call.get("seed", 0),
             steps=self.steps if steps is None else steps,
             strength=call.get("strength", 1.0),
+            floor=self._floor,
             sampler=self.sampler if sampler is None else sampler,
             options=options,
             stems=stems,

@@ -51,7 +51,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Job:
-    """The choices of one call; `rate` is the signal's, in Hz."""
+    """The choices of one call; `rate` is the signal's, in Hz, and `floor` the share of it that stays in any case."""
 
     rate: int
     seed: int
@@ -60,6 +60,12 @@ class Job:
     sampler: Sampler | None
     options: Mapping[str, Any]
     stems: bool
+    floor: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of the model's output in the result; the rest is the input."""
+        return self.strength * (1 - self.floor)
 
     def check(self, model: Any) -> Job:
         """Itself, if `model` can do it.
