@@ -1,7 +1,7 @@
 """The paper's claim as a table: what latents and estimate add to a diffusion model, relative to the one without.
 
     exdiff evaluate DATA --model neither --model both ... --json scores.json
-    python benchmarks/claim.py scores.json --baseline neither
+    python benchmarks/claim.py scores.json [MORE.json ...] --baseline neither
 
 Prints Markdown: the means of all scores with their 95 % intervals, then of each system the differences to the baseline,
 file by file, and the relative change of its mean SI-SDR and SI-SIR (the paper: +3.7 % and +10.0 %). Intervals are
@@ -67,6 +67,15 @@ def line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def merged(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The rows of several files, those of a system that is in two of them (the mixture) once."""
+    table: dict[tuple[str, str], dict[str, Any]] = {}
+    for path in paths:
+        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+            table.setdefault((row["system"], row["file"]), row)
+    return list(table.values())
+
+
 def report(rows: Sequence[dict[str, Any]], baseline: str) -> str:
     """Both tables.
 
@@ -98,11 +107,10 @@ def report(rows: Sequence[dict[str, Any]], baseline: str) -> str:
 def main() -> None:
     """Read and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scores", type=Path, help="what `exdiff evaluate --json` wrote")
+    parser.add_argument("scores", type=Path, nargs="+", help="what `exdiff evaluate --json` wrote, of the same data")
     parser.add_argument("--baseline", required=True, help="name of the system without latents")
     options = parser.parse_args()
-    rows = json.loads(options.scores.read_text(encoding="utf-8"))["rows"]
-    print(report(rows, options.baseline))
+    print(report(merged(options.scores), options.baseline))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,13 @@ def test_the_interval_of_a_relative_change_holds_it(claim):
 def test_only_files_that_all_have_count(claim):
     table = rows(plain=[1.0, 2.0], ours=[3.0, 4.0, 5.0])
     assert {k: v.tolist() for k, v in claim.columns(table, "si_sdr").items()} == {"plain": [1, 2], "ours": [3, 4]}
+
+
+def test_rows_of_several_files_are_joined_once(claim, tmp_path):
+    for name, table in {"a": rows(plain=[1.0], mixture=[0.0]), "b": rows(ours=[2.0], mixture=[0.0])}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({"rows": table}))
+    joined = claim.merged([tmp_path / "a.json", tmp_path / "b.json"])
+    assert [row["system"] for row in joined] == ["plain", "mixture", "ours"]
 
 
 def test_an_unknown_baseline_is_told(claim):
