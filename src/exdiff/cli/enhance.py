@@ -67,10 +67,10 @@ def enhance(
         from exdiff.cli.plan import plan
 
         tasks = plan(inputs, out, format.value, stems)
-        todo, failed = _choose(tasks, skip_existing, overwrite)
-        if todo:
+        pending, failed = _choose(tasks, skip_existing, overwrite)
+        if pending:
             options = {"steps": steps, "sampler": sampler, "device": device, "trust_code": trust_code}
-            failed += _run(todo, _Settings(model, options, seed, strength, threads, json))
+            failed += _run(pending, _Settings(model, options, seed, strength, threads, json))
     if failed:
         raise typer.Exit(NOTHING_DONE if failed == len(tasks) else SOME_FAILED)
 
@@ -87,7 +87,7 @@ class _Settings:
 
 def _choose(tasks: list[Task], skip_existing: bool, overwrite: bool) -> tuple[list[Task], int]:
     """The tasks to run, and how many cannot because their output is in the way."""
-    todo, failed = [], 0
+    pending, failed = [], 0
     for task in tasks:
         present = [path for path in task.outputs if path.exists()]
         if present and skip_existing and len(present) == len(task.outputs):
@@ -96,8 +96,8 @@ def _choose(tasks: list[Task], skip_existing: bool, overwrite: bool) -> tuple[li
             failed += 1
             say(f"error: {task.source}: {present[0]} exists; use --overwrite or --skip-existing")
             continue
-        todo.append(task)
-    return todo, failed
+        pending.append(task)
+    return pending, failed
 
 
 def _run(tasks: list[Task], settings: _Settings) -> int:
