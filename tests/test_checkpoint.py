@@ -137,5 +137,5 @@ def test_load_matching_leaves_other_shapes_and_refuses_nothing_at_all(saved):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items() if k not in copied)
     with pytest.raises(CheckpointError, match="none of its weights fits"):
         load_matching(torch.nn.Linear(3, 3), str(folder))
-    with pytest.raises(CheckpointError, match="is not a checkpoint"):
+    with pytest.raises(CheckpointError, match="unknown model"):
         load_matching(model, str(folder / "nowhere"))

@@ -140,12 +140,13 @@ def save_model(model: nn.Module, recipe: Recipe, folder: Path, dtype: torch.dtyp
 
 
 def load_matching(model: nn.Module, source: str) -> list[str]:
-    """Start from another checkpoint: copy what has the same name and shape; the names that were copied.
+    """Start from another model: copy what has the same name and shape; the names that were copied.
 
     Raises:
-        CheckpointError: nothing fits.
+        CheckpointError: as `load_model`, or nothing fits.
     """
-    weights = _read_weights(Path(source) / WEIGHTS)
+    place = locate(source)
+    weights = read_sgmse(place).weights if place.is_file() else _read_weights(place / WEIGHTS)
     own = model.state_dict()
     fitting = {k: v.float() for k, v in weights.items() if k in own and own[k].shape == v.shape}
     if not fitting:

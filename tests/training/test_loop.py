@@ -104,6 +104,19 @@ def test_a_frozen_extractor_stays_as_it_was(tmp_path, recipe):
     assert all(p.any() for p in state.model.fusion.parameters()), "what carries the latents has learned"
 
 
+def test_of_several_models_to_start_from_the_last_has_the_last_word(tmp_path, recipe):
+    train(recipe("training.steps=1", "backbone={}", "fusion={}", "path={}", "training.seed=1"), tmp_path / "extractor")
+    train(recipe("training.steps=1", "training.seed=2"), tmp_path / "whole")
+    whole, extractor = (str(tmp_path / name / "model") for name in ("whole", "extractor"))
+    init = f"training.init=[{whole}, {extractor}]"
+    state = train(recipe("training.steps=1", "training.learning_rate=1e-12", init), tmp_path / "both")
+    started = state.model.state_dict()
+    for name, source in (("extractor", extractor), ("backbone", whole)):
+        weights = load_model(source)[0].state_dict()
+        for key in (k for k in started if k.startswith(f"{name}.")):
+            torch.testing.assert_close(started[key], weights[key], rtol=0, atol=1e-6)
+
+
 def test_bf16_trains_too(tmp_path, recipe, lines):
     changes = ["training.precision=bf16", "training.adversary=true", "training.segment_seconds=0.5"]
     state = train(recipe("training.steps=2", *changes), tmp_path)

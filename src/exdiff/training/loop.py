@@ -105,7 +105,8 @@ def _fresh(recipe: Recipe, options: Options, ranks: Ranks, log: Log) -> State:
     """Everything as it is before the first step."""
     torch.manual_seed(options.seed)
     model = checkpoint.build_model(recipe)
-    copied = checkpoint.load_matching(model, options.init) if options.init else []
+    sources = [options.init] if isinstance(options.init, str) else options.init or []
+    copied = {name for source in sources for name in checkpoint.load_matching(model, source)}
     state = _around(model, options, ranks)
     _check_agreement(ranks, state, recipe)
     log.cut(-1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from types import NoneType
 from typing import Any
 
 from exdiff.config import nearest
@@ -39,7 +38,8 @@ class Options:
     validate_steps: int = 0  # as save_steps
     validate_examples: int = 8
     tensorboard: bool = False  # losses, scores, spectrograms and audio for TensorBoard
-    init: str | None = None  # checkpoint whose weights to start from, where names and shapes fit
+    # A model or checkpoint whose weights to start from, where names and shapes fit; of several, one after the other.
+    init: str | list[str] | None = None
 
     @classmethod
     def of(cls, section: Mapping[str, Any]) -> Options:
@@ -71,13 +71,22 @@ class Options:
 
 _POSITIVE = {"steps", "batch", "accumulate", "segment_seconds", "learning_rate", "clip", "log_every"}
 _POSITIVE |= {"timeout_seconds"}
-_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "str | None": "text"}
+_TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str}
+_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 
 
 def _check(name: str, kind: str, value: Any) -> None:
     """ConfigError unless the value has the field's type (a whole number will do for a float) and is large enough."""
-    types = {"int": int, "float": (int, float), "bool": bool}.get(kind, (str, NoneType) if "None" in kind else str)
+    if name == "init":
+        if not (value is None or isinstance(value, str) or _is_texts(value)):
+            raise ConfigError(f"training: init must be text or a list of texts, got {value!r}")
+        return
+    types = _TYPES[kind]
     if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
         raise ConfigError(f"training: {name} must be {_WORDS[kind]}, got {value!r}")
     if isinstance(value, int | float) and (value < 0 or (value == 0 and name in _POSITIVE)):
         raise ConfigError(f"training: {name} must be {'more than' if name in _POSITIVE else 'at least'} 0, got {value}")
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
