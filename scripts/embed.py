@@ -3,7 +3,8 @@
     python scripts/embed.py runs/speech/model speech
 
 The named recipe of the package must describe the same model; its data section replaces the run's, whose paths mean
-nothing elsewhere.
+nothing elsewhere. Of a model that is installed (`exdiff models install`), whose extractor is somebody else's, only the
+score network and the fusion are put in; the installation brings both together.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from exdiff.checkpoint import load_model, save_model
+from exdiff.catalogue import INSTALLABLE
+from exdiff.checkpoint import load_model, save_model, save_weights
 from exdiff.config import Recipe
 
 SECTIONS = ("sample_rate", "licence", "transform", "extractor", "fusion", "backbone", "path")
@@ -29,18 +31,23 @@ def main() -> None:
     options = parser.parse_args()
     model, recipe = load_model(options.run)
     plain = Recipe.load(options.name)
+    item = INSTALLABLE.get(options.name)
     for section in SECTIONS:
+        if item and section == "extractor":  # its blocks may have been shorter in training
+            continue
         if getattr(plain, section) != getattr(recipe, section):
             raise SystemExit(f"{section} of the run differs from the recipe {options.name!r}")
-    training = {key: value for key, value in recipe.training.items() if key != "init"}
-    save_model(
-        model,
-        replace(recipe, name=options.name, data=plain.data, sampler=plain.sampler, training=training),
-        WEIGHTS / options.name,
-        torch.float16,
-    )
-    size = sum(p.stat().st_size for p in (WEIGHTS / options.name).iterdir())
-    print(f"{WEIGHTS / options.name}: {size / 1e6:.1f} MB")
+    folder = WEIGHTS / options.name
+    if item and item.score:
+        ours = {key: value for key, value in model.state_dict().items() if not key.startswith("extractor.")}
+        folder.mkdir(exist_ok=True)
+        save_weights(ours, WEIGHTS / item.score, recipe.licence, torch.float16)
+    else:
+        training = {key: value for key, value in recipe.training.items() if key != "init"}
+        packed = replace(recipe, name=options.name, data=plain.data, sampler=plain.sampler, training=training)
+        save_model(model, packed, folder, torch.float16)
+    size = sum(p.stat().st_size for p in folder.iterdir())
+    print(f"{folder}: {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

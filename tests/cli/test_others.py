@@ -3,13 +3,16 @@
 import csv
 import json
 import re
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 import exdiff
+from exdiff import catalogue
 from exdiff.config import Recipe, names
 
 
@@ -41,16 +44,31 @@ def test_models(run, model):
     shown = run("models", "info", model).stdout
     for word in ("licence:", "16000 Hz", "extractor:", "compact", "ouve", "steps 2", "million"):
         assert word in shown
+    assert "scores:" not in shown, "nobody has measured it"
     result = run("models", "info", "nothing")
     assert result.exit_code == 2
     assert "unknown model 'nothing'" in result.stderr
 
 
+def test_models_tell_how_they_scored(run, monkeypatch, tmp_path):
+    evaluation = {"files": 3, "systems": {"mixture": {}, "speech@steps=0": {}, "speech": {}}}
+    for shift, scores in enumerate(evaluation["systems"].values()):
+        scores |= {m: {"mean": 1.2345 + shift} for m in ("si_sdr", "pesq", "wer")}
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
+    monkeypatch.setattr(catalogue, "SCORES", tmp_path / "scores.json")
+    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "scores.py"))
+    monkeypatch.setattr(sys, "argv", ["scores.py", str(tmp_path / "evaluation.json"), "valid/x"])
+    script["main"]()
+    assert "SI-SDR 3.2 dB on valid/x (mixture 1.2)" in run("models").stdout
+    shown = run("models", "info", "speech").stdout.split("scores:")[1]
+    assert "valid/x, means of 3 files" in shown
+    assert "speech@steps=0: SI-SDR 2.23, PESQ 2.23\n" in shown
+
+
 def test_a_model_that_is_not_installed_yet(run, noise, tmp_path, monkeypatch):
     monkeypatch.setenv("EXDIFF_CACHE", str(tmp_path))
-    assert re.search(
-        r"^vocals +44100 Hz  MIT  .*\(not installed: exdiff models install vocals\)$", run("models").stdout, re.M
-    )
+    pattern = r"^vocals +44100 Hz  CC-BY-NC-SA-4.0  .*\(not installed: exdiff models install vocals\)"
+    assert re.search(pattern, run("models").stdout, re.M)
     assert "not installed; type: exdiff models install vocals" in run("models", "info", "vocals").stdout
     noise(tmp_path / "song.wav")
     result = run("enhance", tmp_path / "song.wav", "--model", "vocals", "--stems")

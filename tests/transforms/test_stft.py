@@ -123,6 +123,18 @@ def test_padded_frames_equal_numpys(frames):
         pad_frames(spectrum, 64, "mirror")
 
 
+def test_mid_and_side_are_a_rotation():
+    generator = torch.Generator().manual_seed(0)
+    wave = torch.randn(3, 2, 700, generator=generator)
+    plain, rotated = CompressedSTFT(126, 63), CompressedSTFT(126, 63, stereo="mid_side")
+    left, right = plain.expand(plain(wave)).unbind(1)
+    mid, side = rotated.expand(rotated(wave)).unbind(1)
+    torch.testing.assert_close(mid, (left + right) / 2**0.5, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(side, (left - right) / 2**0.5, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(rotated.inverse(rotated(wave), 700), wave, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(rotated(wave[:, :1]), plain(wave[:, :1]))
+
+
 def test_it_has_no_weights_to_save():
     assert not CompressedSTFT().state_dict()
 
@@ -139,6 +151,7 @@ def test_it_has_no_weights_to_save():
         ({"factor": 0}, "factor must be positive"),
         ({"law": "lgo"}, "law must be 'power' or 'log', got 'lgo'"),
         ({"framing": "half"}, "framing must be 'whole' or 'reflected', got 'half'"),
+        ({"stereo": "mid"}, "stereo must be 'left_right' or 'mid_side', got 'mid'"),
         ({"nfft": 64}, "did you mean 'n_fft'"),
     ],
 )

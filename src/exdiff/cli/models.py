@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +21,9 @@ def _default(context: typer.Context) -> None:
 
 @app.command("list")
 def list_() -> None:
-    """Name, rate, licence, description and whether it is here of each, one a line."""
+    """Name, rate, licence, description, whether it is here and how it scored, of each, one a line."""
     with reporting():
-        from exdiff.catalogue import INSTALLABLE
+        from exdiff.catalogue import INSTALLABLE, score_note
         from exdiff.checkpoint import embedded, installed, load_recipe
         from exdiff.config import Recipe
 
@@ -36,7 +37,8 @@ def list_() -> None:
             rows.append((name, rate, item.licence, f"{item.description} ({here})"))
         width = max((len(row[0]) for row in rows), default=0)
         for name, rate, licence, text in rows:
-            typer.echo(f"{name:<{width}}  {rate} Hz  {licence}  {text}")
+            note = score_note(name)
+            typer.echo(f"{name:<{width}}  {rate} Hz  {licence}  {text}{note and f', {note}'}")
 
 
 @app.command()
@@ -63,7 +65,7 @@ def info(
 ) -> None:
     """Licence, size, parts and default settings of one model."""
     with reporting():
-        from exdiff.catalogue import INSTALLABLE, invitation
+        from exdiff.catalogue import INSTALLABLE, invitation, score_lines
         from exdiff.checkpoint import installed, load_model
         from exdiff.cost import gmac_per_second, parameters
 
@@ -71,6 +73,7 @@ def info(
             item = INSTALLABLE[name]
             source = f"{item.package} {item.version}, a package of somebody else's, as data"
             _show({"name": name, "description": item.description, "licence": item.licence, "weights": source})
+            _show_scores(score_lines(name))
             typer.echo(f"not installed; {invitation(name)}")
             return
         model, recipe = load_model(name, trust_code=trust_code)
@@ -96,6 +99,12 @@ def info(
             "sampler": ", ".join(f"{key} {value}" for key, value in sampler.items()),
         }
         _show(lines)
+        _show_scores(score_lines(name))
+
+
+def _show_scores(lines: Sequence[str]) -> None:
+    for title, line in zip(["scores:", *[""] * len(lines)], lines, strict=False):
+        typer.echo(f"{title:<13} {line}")
 
 
 def _show(lines: dict[str, str]) -> None:

@@ -20,10 +20,11 @@ class CompressedSTFT(nn.Module):
         law: "power" as above, or "log": factor * log(1 + |X|) instead, without exponent.
         framing: "whole", or "reflected" as published models were trained: the signal is mirrored at its edges, and what
             follows the last whole hop gets no frame of its own.
+        stereo: of two channels the spectrograms of "left_right", or of "mid_side", sum and difference over sqrt(2).
 
     Raises:
-        ValueError: an odd n_fft, an unknown window, law or framing, a hop beyond half of n_fft, or an exponent or
-            factor out of range.
+        ValueError: an odd n_fft, an unknown window, law, framing or stereo, a hop beyond half of n_fft, or an exponent
+            or factor out of range.
 
     Example:
         >>> wave = torch.randn(1, 1, 1000)
@@ -41,12 +42,15 @@ class CompressedSTFT(nn.Module):
         factor: float = 0.15,
         law: str = "power",
         framing: str = "whole",
+        stereo: str = "left_right",
     ) -> None:
         super().__init__()
         if law not in ("power", "log"):
             raise ValueError(f"law must be 'power' or 'log', got {law!r}")
         if framing not in ("whole", "reflected"):
             raise ValueError(f"framing must be 'whole' or 'reflected', got {framing!r}")
+        if stereo not in ("left_right", "mid_side"):
+            raise ValueError(f"stereo must be 'left_right' or 'mid_side', got {stereo!r}")
         if window not in ("hann", "sqrt_hann"):
             raise ValueError(f"window must be 'hann' or 'sqrt_hann', got {window!r}")
         if not 0 < exponent <= 1:
@@ -59,12 +63,14 @@ class CompressedSTFT(nn.Module):
             raise ValueError(f"hop_length must be in [1, n_fft / 2], got {hop_length} for n_fft {n_fft}")
         self.n_fft, self.hop_length, self.exponent, self.factor = n_fft, hop_length, exponent, factor
         self.bins, self.law, self.framing = n_fft // 2 + 1, law, framing
+        self.stereo = stereo
         shape = torch.hann_window(n_fft)
         self.register_buffer("window", shape.sqrt() if window == "sqrt_hann" else shape, persistent=False)
         self.window: Tensor
 
     def forward(self, wave: Tensor) -> Tensor:
         """[B, C, T] -> complex [B, C, F, N] with N = ceil(T / hop_length) + 1, floor for the framing "reflected"."""
+        wave = self._rotated(wave)
         batch, channels, length = wave.shape
         if self.framing == "whole":
             # Whole hops: the last samples then lie under full windows, where the inverse is well conditioned.
@@ -85,7 +91,14 @@ class CompressedSTFT(nn.Module):
         if frames == 1:  # one frame: istft has nothing left once it has removed the padding
             return spectrum.real.new_zeros(batch, channels, length)
         wave = torch.istft(flat, self.n_fft, self.hop_length, window=self.window, length=min(length, whole))
-        return functional.pad(wave, (0, max(0, length - whole))).reshape(batch, channels, length)
+        return self._rotated(functional.pad(wave, (0, max(0, length - whole))).reshape(batch, channels, length))
+
+    def _rotated(self, wave: Tensor) -> Tensor:
+        """Left and right <-> mid and side: the rotation (with a reflection) is its own inverse."""
+        if self.stereo == "left_right" or wave.shape[1] != 2:
+            return wave
+        left, right = wave.unbind(1)
+        return torch.stack([left + right, left - right], 1) / 2**0.5
 
     def compress(self, spectrum: Tensor) -> Tensor:
         """The magnitude law alone, both complex."""
