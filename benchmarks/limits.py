@@ -3,7 +3,8 @@
     python benchmarks/limits.py --model speech --threads 2 --minutes 60 [RECORDING ...]
 
 Speed is the median of several runs in one process; memory is the operating system's peak of `exdiff enhance` on a file
-of the given length, in a process of its own. Recordings make the audio realistic; without any, coloured noise is used.
+of the given length, in a process of its own, by the extractor alone and with the default steps. Recordings make the
+audio realistic; without any, noise is used. Models that hear stereo are measured on stereo.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 
@@ -22,19 +24,22 @@ import soundfile as sf
 import torch
 
 import exdiff
+from exdiff.checkpoint import load_recipe
 
 
-def material(recordings: list[Path], seconds: float, rate: int) -> np.ndarray:
-    """`seconds` of audio [T]: the recordings one after another, again and again, or noise."""
+def material(recordings: list[Path], seconds: float, rate: int, channels: int) -> np.ndarray:
+    """`seconds` of audio [C, T]: the recordings one after another, again and again, or noise."""
+    size = round(seconds * rate)
     if not recordings:
-        return 0.1 * np.random.default_rng(0).standard_normal(round(seconds * rate)).astype(np.float32)
+        return 0.1 * np.random.default_rng(0).standard_normal((channels, size)).astype(np.float32)
     parts = []
     for path in recordings:
         audio, own = sf.read(path, dtype="float32", always_2d=True)
         if own != rate:
             raise SystemExit(f"{path} has {own} Hz; the model works at {rate} Hz")
-        parts.append(audio.mean(axis=1))
-    return np.resize(np.concatenate(parts), round(seconds * rate)).astype(np.float32)
+        mono = audio.mean(axis=1, keepdims=True)
+        parts.append(audio if audio.shape[1] == channels else np.repeat(mono, channels, axis=1))
+    return np.ascontiguousarray(np.resize(np.concatenate(parts), (size, channels)).T)
 
 
 def difference_db(a: np.ndarray, b: np.ndarray) -> float:
@@ -46,7 +51,8 @@ def speed(model: str, audio: np.ndarray, rate: int, precision: str, repeats: int
     """Median real-time factor for the extractor alone (0 steps) and a few numbers of steps."""
     enhancer = exdiff.load(model, precision=precision)
     result = {}
-    for steps in sorted({0, enhancer.steps, 2, 4}):
+    several = {2, 4} if enhancer.steps else set()
+    for steps in sorted({0, enhancer.steps, *several}):
         factors = []
         for _ in range(repeats + 1):
             enhancer(audio, rate, steps=steps)
@@ -57,42 +63,44 @@ def speed(model: str, audio: np.ndarray, rate: int, precision: str, repeats: int
 
 def agreement(model: str, audio: np.ndarray, rate: int) -> dict[str, float]:
     """How far other ways of cutting the same recording are from one window over all of it, in dB."""
-    seconds = len(audio) / rate
+    seconds = audio.shape[-1] / rate
     whole = exdiff.load(model, segment_seconds=seconds + 1)(audio, rate)
     ways = {
         "windows": exdiff.load(model)(audio, rate),
         "windows in batches of 3": exdiff.load(model, batch_windows=3)(audio, rate),
-        "a stream of odd chunks": np.concatenate(list(exdiff.load(model).stream(np.array_split(audio, 37), rate))),
+        "a stream of odd chunks": np.concatenate(
+            list(exdiff.load(model).stream(np.array_split(audio, 37, axis=-1), rate)), axis=-1
+        ),
     }
     return {name: difference_db(result, whole) for name, result in ways.items()}
 
 
-def long_file(model: str, audio: np.ndarray, rate: int, minutes: float, threads: int) -> tuple[float, list[str]]:
-    """Peak memory in MB of enhancing a long file, and the hashes of two short results."""
+def enhance(model: str, threads: int, steps: int | None, source: Path, out: Path) -> tuple[float, str]:
+    """Wall time in seconds of `exdiff enhance`, with all that it loads, and the hash of its result."""
+    command = [sys.executable, "-m", "exdiff", "enhance", "--model", model, "--threads", str(threads), "--overwrite"]
+    command += ["--steps", str(steps)] if steps is not None else []
+    start = time.perf_counter()
+    subprocess.run([*command, str(source), "-o", str(out)], check=True)
+    return time.perf_counter() - start, hashlib.sha256(out.read_bytes()).hexdigest()[:16]
+
+
+def long_file(model: str, audio: np.ndarray, rate: int, minutes: float, threads: int) -> list[str]:
+    """Memory and time of enhancing a long file, and the hashes of two short results, as lines."""
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
-        source, hashes = Path(folder) / "long.flac", []
-        with sf.SoundFile(source, "w", samplerate=rate, channels=1) as out:
-            for _ in range(round(minutes * 60 / (len(audio) / rate))):
-                out.write(audio)
-        command = [
-            sys.executable,
-            "-m",
-            "exdiff",
-            "enhance",
-            "--model",
-            model,
-            "--threads",
-            str(threads),
-            "--overwrite",
-        ]
-        subprocess.run([*command, str(source), "-o", f"{folder}/out.flac"], check=True)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        source = Path(folder) / "long.flac"
+        with sf.SoundFile(source, "w", samplerate=rate, channels=len(audio)) as out:
+            for _ in range(round(minutes * 60 / (audio.shape[-1] / rate))):
+                out.write(audio.T)
+        for steps, name in ((0, "the extractor alone"), (None, "the default steps")):  # memory can only grow
+            seconds, _ = enhance(model, threads, steps, source, Path(folder) / "out.flac")
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+            lines.append(f"A file of {minutes:g} minutes, {name}: {seconds:.0f} s, peak memory {peak:.0f} MB.")
         short = Path(folder) / "short.wav"
-        sf.write(short, audio, rate)
-        for number in range(2):
-            subprocess.run([*command, str(short), "-o", f"{folder}/{number}.wav"], check=True)
-            hashes.append(hashlib.sha256((Path(folder) / f"{number}.wav").read_bytes()).hexdigest()[:16])
-    return peak, hashes
+        sf.write(short, audio.T, rate)
+        hashes = [enhance(model, threads, None, short, Path(folder) / f"{number}.wav")[1] for number in range(2)]
+        lines.append(f"The same input and seed twice: SHA-256 {hashes[0]}... and {hashes[1]}...")
+    return lines
 
 
 def main() -> None:
@@ -104,13 +112,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="length of the long file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rate = exdiff.load(options.model).model.sample_rate
-    audio = material(options.recordings, 60.0, rate)
+    recipe = load_recipe(options.model)
+    rate = recipe.sample_rate
+    audio = material(options.recordings, 60.0, rate, recipe.channels)
     # First: Linux counts what this process has used by then as its children's too.
-    peak, hashes = long_file(options.model, audio, rate, options.minutes, options.threads)
-    print(f"Peak memory for {options.minutes:g} minutes: {peak:.0f} MB.")
-    print(f"The same input and seed twice: SHA-256 {hashes[0]}... and {hashes[1]}...\n")
-    print(f"Real-time factors at {options.threads} threads:\n")
+    print("\n".join(long_file(options.model, audio, rate, options.minutes, options.threads)))
+    print(f"\nReal-time factors at {options.threads} threads:\n")
     print("| steps | fp32 | precision chosen by the machine |\n|---|---|---|")
     chosen = speed(options.model, audio, rate, "auto")
     for steps, factor in speed(options.model, audio, rate, "fp32").items():
