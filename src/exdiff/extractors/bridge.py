@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -84,9 +85,9 @@ class BridgedExtractor(Extractor):
             latents = [_in_band(m, self.sample_rate / self.rate) for m in latents]
         return Extraction(estimate.reshape(batch, channels, length), tuple(latents))
 
+    @abstractmethod
     def hear(self, wave: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Waveform [B, T] at `rate` -> estimate [B, about T], latents [B, D_i, F_i, N_i]."""
-        raise NotImplementedError("a bridged extractor defines hear()")
 
 
 def _fit(wave: Tensor, length: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn import functional
 Size = tuple[int, int]
 
 
-class Fusion(nn.Module):
+class Fusion(nn.Module, ABC):
     """Base of the fusions, which work in two halves.
 
     `forward` turns latents [B, D_i, F_i, N_i] into one feature for each backbone resolution. It runs once a window.
@@ -32,9 +33,9 @@ class Fusion(nn.Module):
         """Whether `combine` is plain addition, which a backbone does by itself."""
         return type(self).combine is Fusion.combine
 
+    @abstractmethod
     def forward(self, latents: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
         """`sizes`: (F_j, N_j) of each resolution."""
-        raise NotImplementedError("a fusion defines forward()")
 
     def combine(self, level: int, x: Tensor, feature: Tensor, time: Tensor) -> Tensor:
         """The backbone's map `x` [B, C_level, F, N] at diffusion times `time` [B], with the level's feature in it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import NoneType
 from typing import Any
 
 from exdiff.config import nearest
@@ -71,22 +72,21 @@ class Options:
 
 _POSITIVE = {"steps", "batch", "accumulate", "segment_seconds", "learning_rate", "clip", "log_every"}
 _POSITIVE |= {"timeout_seconds"}
-_TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str}
-_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+_KINDS = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "str": ((str,), "text"),
+    "str | list[str] | None": ((str, list, NoneType), "text or a list of texts"),
+}
 
 
 def _check(name: str, kind: str, value: Any) -> None:
     """ConfigError unless the value has the field's type (a whole number will do for a float) and is large enough."""
-    if name == "init":
-        if not (value is None or isinstance(value, str) or _is_texts(value)):
-            raise ConfigError(f"training: init must be text or a list of texts, got {value!r}")
-        return
-    types = _TYPES[kind]
-    if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
-        raise ConfigError(f"training: {name} must be {_WORDS[kind]}, got {value!r}")
+    types, words = _KINDS[kind]
+    items = value if isinstance(value, list) else []
+    right = isinstance(value, types) and all(isinstance(item, str) for item in items)
+    if not right or (isinstance(value, bool) and kind != "bool"):
+        raise ConfigError(f"training: {name} must be {words}, got {value!r}")
     if isinstance(value, int | float) and (value < 0 or (value == 0 and name in _POSITIVE)):
         raise ConfigError(f"training: {name} must be {'more than' if name in _POSITIVE else 'at least'} 0, got {value}")
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
