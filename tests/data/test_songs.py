@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ PLAIN = {
     "gain_db": (0.0, 0.0),
     "swap_share": 0.0,
     "widen_share": 0.0,
+    "spread_share": 0.0,
     "clean_share": 0.0,
     "silent_share": 0.0,
 }
@@ -163,6 +166,30 @@ def test_a_mono_stem_finds_its_place_between_the_loudspeakers():
     )
     assert vocals.shape == mixture.shape == (2, RATE)
     assert not np.array_equal(mixture[0], mixture[1])
+
+
+def test_mono_vocals_are_spread_and_the_rest_of_the_example_stays():
+    stems, rng = (tone(0), [tone(1)]), np.random.default_rng
+    still = SongMix(**(PLAIN | {"widen_share": 0.0, "level_db": (-20.0, -20.0)}))
+    spread_out = replace(still, spread_share=1.0)
+    (near, first), (far, second) = (
+        mix_song(*stems, mix, rng(0), channels=2, sample_rate=RATE) for mix in (still, spread_out)
+    )
+    np.testing.assert_array_equal(near[0], near[1])
+    assert 0.3 < likeness(far[0], far[1]) < 0.999
+    assert likeness(first - near, second - far) > 0.9999, "the accompaniment, but for the level"
+    mono = [mix_song(*stems, mix, rng(0), channels=1, sample_rate=RATE)[0] for mix in (still, spread_out)]
+    np.testing.assert_array_equal(*mono)
+
+
+def test_stems_may_be_equalised_each_by_itself():
+    mixes = SongMix(**PLAIN), SongMix(**(PLAIN | {"equalise_db": 6.0}))
+    noise = np.random.default_rng(1).normal(size=(2, 4096)).astype(np.float32)
+    plain, other = (
+        mix_song(noise, [noise], mix, np.random.default_rng(0), channels=2, sample_rate=RATE) for mix in mixes
+    )
+    assert likeness(*plain) > 0.9999, "the same noise twice"
+    assert likeness(*other) < 0.99, "no longer the same"
 
 
 def test_two_pauses_still_make_a_mixture():

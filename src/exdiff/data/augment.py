@@ -37,10 +37,10 @@ def room(x: Array, impulse: Array, sample_rate: int, *, early_seconds: float = 0
 def equalise(x: Array, rng: np.random.Generator, sample_rate: int, *, range_db: float = 6.0, points: int = 6) -> Array:
     """A smooth random gain over frequency (log-spaced control points): another microphone, another loudspeaker."""
     spectrum = np.fft.rfft(x)
-    frequency = np.linspace(0, sample_rate / 2, len(spectrum))
+    frequency = np.linspace(0, sample_rate / 2, spectrum.shape[-1])
     knots = np.geomspace(60, sample_rate / 2, points)
     gain_db = np.interp(np.log(np.maximum(frequency, 30)), np.log(knots), rng.uniform(-range_db, range_db, points))
-    return np.fft.irfft(spectrum * 10 ** (gain_db / 20), len(x)).astype(np.float32)
+    return np.fft.irfft(spectrum * 10 ** (gain_db / 20), x.shape[-1]).astype(np.float32)
 
 
 def band_limit(x: Array, cutoff_hz: float, sample_rate: int) -> Array:
@@ -69,3 +69,14 @@ def widen(x: Array, rng: np.random.Generator, sample_rate: int) -> Array:
     side = np.zeros_like(x)
     side[delay:] = x[: len(x) - delay] * rng.uniform(0.3, 0.8)
     return np.stack([x + side, x - side]).astype(np.float32)
+
+
+def spread(x: Array, rng: np.random.Generator, sample_rate: int) -> Array:
+    """Stereo [2, T] as producers make a voice wide: each channel doubled a little later, in a hall of its own."""
+    size = int(rng.uniform(0.3, 1.5) * sample_rate)  # until the hall has decayed by 60 dB
+    kernels = rng.normal(size=(2, size)) * 10 ** (-3 * np.arange(size) / size)
+    kernels *= 10 ** (rng.uniform(-24, -6) / 20) / np.linalg.norm(kernels, axis=1, keepdims=True)
+    kernels[:, 0] += 1
+    for kernel in kernels:
+        kernel[int(rng.uniform(0.008, 0.03) * sample_rate)] += rng.uniform(0, 0.9)
+    return np.stack([convolve(channel, kernel) for channel, kernel in zip(x, kernels, strict=True)])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from exdiff.config import check_names
-from exdiff.data.augment import pan, rms, widen
+from exdiff.data.augment import equalise, pan, rms, spread, widen
 from exdiff.data.cache import ClipCache
 from exdiff.data.clips import Clip, expand, read_folder, read_manifest
 from exdiff.data.layouts import RESTS, find_items
@@ -36,6 +36,8 @@ class SongMix:
     gain_db: tuple[float, float] = (-4.0, 4.0)  # of every stem
     swap_share: float = 0.5  # of stems whose two channels change places
     widen_share: float = 0.7  # of mono stems that do not stay in the middle of a stereo example
+    spread_share: float = 0.6  # of mono vocals that get doubles and a hall, which belong to them, in a stereo example
+    equalise_db: float = 0.0  # range of a smooth gain over frequency, for every stem
     clean_share: float = 0.02  # of examples with vocals alone ...
     silent_share: float = 0.08  # ... and with none; the others have singing where eight crops find it
     level_db: tuple[float, float] = (-32.0, -12.0)  # RMS of the mixture, re full scale
@@ -202,14 +204,18 @@ def mix_song(
 
 
 def _stage(stem: Array, mix: SongMix, rng: Rng, channels: int, sample_rate: int, *, wide: bool) -> Array:
-    gain = np.float32(10 ** (rng.uniform(*mix.gain_db) / 20))
-    draw, position = rng.uniform(), rng.uniform(-0.6, 0.6)  # always drawn, so that channels change nothing else
+    stem = stem * np.float32(10 ** (rng.uniform(*mix.gain_db) / 20))
+    (own,) = rng.spawn(1)  # what is drawn from it changes nothing else
+    if mix.equalise_db:
+        stem = equalise(stem, own, sample_rate, range_db=mix.equalise_db)
     if channels == 1 or len(stem) > 1:
-        audio = place(gain * stem, 0, stem.shape[-1], channels)
-        return np.ascontiguousarray(audio[::-1]) if channels == 2 and draw < mix.swap_share else audio
-    if draw >= mix.widen_share:
-        return place(gain * stem, 0, stem.shape[-1], channels)
-    return widen(gain * stem[0], rng, sample_rate) if wide else pan(gain * stem[0], position)
+        audio = place(stem, 0, stem.shape[-1], channels)
+        return np.ascontiguousarray(audio[::-1]) if channels == 2 and own.uniform() < mix.swap_share else audio
+    moved = own.uniform() < mix.widen_share
+    if wide:
+        return widen(stem[0], own, sample_rate) if moved else place(stem, 0, stem.shape[-1], 2)
+    audio = pan(stem[0], own.uniform(-0.6, 0.6) if moved else 0.0)
+    return spread(audio, own, sample_rate) if own.uniform() < mix.spread_share else audio
 
 
 _KINDS = ("songs_*_vocals", "songs_*_accompaniment", "vocals", "accompaniment", "music")
