@@ -92,7 +92,6 @@ def test_an_example_is_a_function_of_seed_and_index(make):
         assert not np.array_equal(first[i][1], first[i + 1][1])
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one core
 def test_the_number_of_workers_does_not_matter(make):
     def batches(workers: int) -> list[torch.Tensor]:
         mixer = make(seed=3)
