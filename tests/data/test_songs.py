@@ -192,6 +192,18 @@ def test_stems_may_be_equalised_each_by_itself():
     assert likeness(*other) < 0.999, "no longer the same"
 
 
+def test_speed_is_that_of_a_whole_song(songs, tmp_path):
+    for kind, pitch in (("vocals", 440), ("accompaniment", 880)):
+        wave = np.sin(2 * np.pi * pitch * np.arange(2 * RATE) / RATE)[None].astype(np.float32)
+        write(tmp_path / kind / "1.wav", 0.1 * wave)
+    lines = [f"{kind}/1.wav,songs_x_{kind},1,C" for kind in ("vocals", "accompaniment")]
+    (tmp_path / "manifest.csv").write_text("\n".join(["file,kind,pair,tier", *lines]))
+    options = {"roots": (), "manifest": str(tmp_path / "manifest.csv"), "tiers": ["C"], "channels": 1}
+    data = songs(mix={**PLAIN, "speed": (1.1, 1.1)}, **options)
+    for signal, pitch in zip((data[0][0], data[0][1] - data[0][0]), (484, 968), strict=True):
+        assert np.abs(np.fft.rfft(signal)).argmax() * RATE / len(signal) == pytest.approx(pitch, abs=2)
+
+
 def test_two_pauses_still_make_a_mixture():
     nothing = np.zeros((2, 100), np.float32)
     vocals, mixture = mix_song(nothing, [nothing], SongMix(), np.random.default_rng(0), channels=2, sample_rate=RATE)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from exdiff.audio import resample
 from exdiff.config import check_names
 from exdiff.data.augment import equalise, pan, rms, spread, widen
 from exdiff.data.cache import ClipCache
@@ -34,6 +35,7 @@ class SongMix:
     remix: float = 0.5  # share of examples whose stems come from several songs
     snr_db: tuple[float, float] = (-10.0, 6.0)  # of the vocals against the rest in a remix, by their levels as wholes
     gain_db: tuple[float, float] = (-4.0, 4.0)  # of every stem
+    speed: tuple[float, float] = (1.0, 1.0)  # of what is played together, its pitch included
     swap_share: float = 0.5  # of stems whose two channels change places
     widen_share: float = 0.7  # of mono stems that do not stay in the middle of a stereo example
     spread_share: float = 0.6  # of mono vocals that get doubles and a hall, which belong to them, in a stereo example
@@ -136,18 +138,23 @@ class Songs:
         song = self.singing[int(rng.choice(len(self.singing), p=self._singing_weights))]
         vocals_clip = song.vocals
         assert vocals_clip is not None
-        vocals, start = self._vocals(vocals_clip, rng)
+        span = self._span(rng)
+        vocals, start = self._vocals(vocals_clip, span, rng)
         if not song.rest or rng.uniform() < self.mix.remix:
             rest = self._other_rest(vocals_clip, rng)
         else:
-            rest = [self._read(clip, start) for clip in song.rest.values()]
+            rest = [self._read(clip, start, span) for clip in song.rest.values()]
         return mix_song(vocals, rest, self.mix, rng, channels=self.channels, sample_rate=self.sample_rate)
 
-    def _vocals(self, clip: int, rng: Rng) -> tuple[Array, tuple[int, int]]:
+    def _span(self, rng: Rng) -> int:
+        """Frames of recordings that fill an example, at a speed of their own."""
+        return round(self.length * rng.uniform(*self.mix.speed))
+
+    def _vocals(self, clip: int, span: int, rng: Rng) -> tuple[Array, tuple[int, int]]:
         best: tuple[Array, tuple[int, int]] | None = None
         for _ in range(_TRIES):
-            start = crop(int(self.cache.lengths[clip]), self.length, rng)
-            audio = self._read(clip, start)
+            start = crop(int(self.cache.lengths[clip]), span, rng)
+            audio = self._read(clip, start, span)
             if best is None or rms(audio) > _HEARD:
                 best = audio, start
             if rms(audio) > _HEARD:
@@ -161,15 +168,16 @@ class Songs:
         clips = [int(rng.choice(self._of_role[role])) if role in RESTS else clip for role, clip in song.rest.items()]
         level = float(np.sqrt(sum(self._level(clip) ** 2 for clip in clips)))
         gain = self._level(vocals) / level * 10 ** (-rng.uniform(*self.mix.snr_db) / 20)
-        return [gain * self._read(c, crop(int(self.cache.lengths[c]), self.length, rng)) for c in clips]
+        span = self._span(rng)
+        return [gain * self._read(c, crop(int(self.cache.lengths[c]), span, rng), span) for c in clips]
 
-    def _read(self, clip: int, start: tuple[int, int]) -> Array:
-        """[C, T] of the example's length, with as many channels as the clip has."""
-        audio = np.atleast_2d(self.cache.read(clip, start[0], self.length))
-        out = np.zeros((len(audio), self.length), np.float32)
-        stop = min(self.length, start[1] + audio.shape[-1])
+    def _read(self, clip: int, start: tuple[int, int], span: int) -> Array:
+        """`span` frames as [C, T] of the example's length, with as many channels as the clip has."""
+        audio = np.atleast_2d(self.cache.read(clip, start[0], span))
+        out = np.zeros((len(audio), span), np.float32)
+        stop = min(span, start[1] + audio.shape[-1])
         out[:, start[1] : stop] = audio[:, : stop - start[1]]
-        return out
+        return resample(out, span, self.length)
 
     def _level(self, clip: int) -> float:
         if clip not in self._levels:
