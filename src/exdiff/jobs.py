@@ -76,7 +76,7 @@ class Job:
         for name, value in (("steps", self.steps), ("seed", self.seed)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
                 raise ConfigError(f"{name} must be a whole number, 0 or more, got {value!r}")
-        if not 0.0 <= self.strength <= 1.0:
+        if not isinstance(self.strength, int | float | np.number) or not 0.0 <= self.strength <= 1.0:
             raise ConfigError(f"strength must lie in [0, 1], got {self.strength!r}")
         if self.steps == 0 and model.extractor is None:
             raise ConfigError("steps=0 gives the extractor's estimate, but this model has no extractor; use 1 or more")
@@ -89,13 +89,19 @@ class Job:
         return self
 
 
+def check_use(sampler: Sampler | str | None, steps: int) -> None:
+    """ConfigError for a sampler that was asked for and would not be used."""
+    if sampler is not None and steps == 0:
+        raise ConfigError("with steps=0 no sampler is used; leave it out, or ask for 1 or more steps")
+
+
 def resolve_sampler(sampler: Sampler | str | None) -> Sampler | None:
     """A sampler by name, or as it is.
 
     Raises:
         ConfigError: an unknown name.
     """
-    if not isinstance(sampler, str):
+    if sampler is None or callable(sampler):
         return sampler
     if sampler not in SAMPLERS:
         raise ConfigError(f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}")
@@ -142,4 +148,7 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError(f"unknown device {name!r}; allowed: auto, {', '.join(present)}")
     if not present[name.partition(":")[0]]:
         raise ConfigError(f"device {name!r} is not available on this machine; use auto or cpu")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"unknown device {name!r}; a number may follow the colon, as in cuda:0") from None

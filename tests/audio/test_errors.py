@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 
 import av
 import numpy as np
@@ -11,6 +12,7 @@ from exdiff.audio import AudioReader, AudioWriter, decode, encode
 from exdiff.audio.integrity import missing_bytes
 from exdiff.errors import AudioError
 
+LONG = np.random.default_rng(1).uniform(-0.5, 0.5, (1, 160000)).astype(np.float32)
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 40000)).astype(np.float32)
 
 
@@ -137,6 +139,35 @@ def test_a_failed_or_interrupted_write_leaves_what_was_there(tmp_path, name, err
         raise error
     assert os.listdir(tmp_path) == [name]
     assert (tmp_path / name).read_text() == "before"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files stands for a full disk")
+@pytest.mark.parametrize("short", [1, 100, 600, 3000])
+@pytest.mark.parametrize("name", ["x.wav", "x.flac", "x.mp3", "x.ogg", "x.opus", "x.m4a"])
+def test_a_disk_that_fills_at_the_end_of_a_file(tmp_path, name, short):
+    import resource
+
+    encode(tmp_path / name, LONG, 16000)
+    size = (tmp_path / name).stat().st_size
+    (tmp_path / name).write_text("before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - short, limits[1]))
+    try:
+        with pytest.raises(AudioError, match="cannot write"):
+            encode(tmp_path / name, LONG, 16000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == "before"
+
+
+def test_finished_is_all_but_the_name(tmp_path):
+    with AudioWriter(tmp_path / "x.wav", 16000, 1) as writer:
+        writer.write(NOISE)
+        writer.finish()
+        assert not (tmp_path / "x.wav").exists()
+    got, _ = decode(tmp_path / "x.wav")
+    assert got.shape[-1] == NOISE.shape[-1]
 
 
 def test_places_that_cannot_be_written(tmp_path):

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import exdiff
 from exdiff.audio import decode
@@ -88,6 +89,56 @@ def test_existing_results(tmp_path, run, noise, model):
     assert "exclude each other" in both.stderr
 
 
+def test_one_stem_that_exists_is_left_alone(tmp_path, run, noise, model):
+    noise(tmp_path / "x.wav")
+    (tmp_path / "x.vocals.wav").write_text("mine")
+    for option, remedy in (("--skip-existing", "use --overwrite\n"), ("--stems", "--overwrite or --skip-existing\n")):
+        result = run("enhance", tmp_path / "x.wav", "--model", model, "--stems", option)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert "x.vocals.wav exists, its partner does not; use" in result.stderr
+        assert result.stderr.endswith(remedy)
+    assert sorted(os.listdir(tmp_path)) == ["x.vocals.wav", "x.wav"]
+
+
+def test_both_stems_or_none(tmp_path, run, noise, model):
+    noise(tmp_path / "x.wav")
+    (tmp_path / "x.accompaniment.wav").write_text("mine")
+    (tmp_path / "x.vocals.wav").mkdir()
+    result = run("enhance", tmp_path / "x.wav", "--model", model, "--stems", "--overwrite")
+    assert result.exit_code == 2
+    assert "a folder has that name" in result.stderr
+    assert (tmp_path / "x.accompaniment.wav").read_text() == "mine"
+    assert len(os.listdir(tmp_path)) == 3
+
+
+def test_names_as_long_as_names_can_be(tmp_path, run, noise, model):
+    noise(tmp_path / ("x" * 238 + ".wav"))  # 251 bytes with .enhanced
+    noise(tmp_path / ("y" * 245 + ".wav"))  # too long with it
+    result = run("enhance", tmp_path, "--model", model)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "too long" in result.stderr
+    assert len(os.listdir(tmp_path)) == 3
+    noise(tmp_path / "in" / "x.wav")
+    for arguments in (
+        ["z" * 300 + ".wav"],
+        [tmp_path / "in", "-o", "z" * 300],
+        [tmp_path / "in", "--model", "z" * 300],
+    ):
+        result = run("enhance", *arguments)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+
+def test_more_threads_than_there_are(tmp_path, run, noise, model, monkeypatch):
+    noise(tmp_path / "x.wav")
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    result = run("enhance", tmp_path / "x.wav", "--model", model, "--threads", 100_000)
+    assert result.exit_code == 0
+    assert asked == [os.cpu_count()]
+    assert "--threads 100000: this machine has" in result.stderr
+
+
 def test_one_bad_file_does_not_stop_the_others(tmp_path, run, noise, model):
     noise(tmp_path / "good.wav")
     (tmp_path / "text.wav").write_text("no sound " * 99)
@@ -146,12 +197,14 @@ def test_places_models_and_options_that_do_not_exist(tmp_path, run, noise, model
         (["--model", "speeech"], "unknown model 'speeech'"),
         (["--model", model, "--sampler", "huen"], "did you mean 'heun'"),
         (["--model", model, "--device", "tpu"], "unknown device 'tpu'"),
+        (["--model", model, "--device", "cpu:x"], "unknown device 'cpu:x'"),
+        (["--model", model, "--steps", 0, "--sampler", "heun"], "with steps=0 no sampler is used"),
     ]:
         result = run("enhance", tmp_path / "x.wav", *arguments)
         assert result.exit_code == 2
         assert match in result.stderr
         assert result.stderr.count("\n") == 1
-    for arguments in (["--strength", "2"], ["--steps", "-1"], ["--format", "wma"], ["--speed"]):
+    for arguments in (["-o", ""], ["--strength", "2"], ["--steps", "-1"], ["--format", "wma"], ["--speed"]):
         assert run("enhance", tmp_path / "x.wav", *arguments).exit_code == 2
     assert sorted(os.listdir(tmp_path)) == ["file", "x.wav"]
 

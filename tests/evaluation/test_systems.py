@@ -92,6 +92,15 @@ def test_the_same_system_twice_is_refused(calls, tmp_path):
     assert not calls, "found out before a model is loaded"
 
 
+def test_estimates_of_songs_are_called_as_enhance_calls_them(tmp_path):
+    for name in ("a.vocals.flac", "a.accompaniment.flac", "b.stem.vocals.wav", "c/vocals.wav", "d.wav"):
+        write(tmp_path / name, signals("accompaniment" in name)[0])
+    folder = EstimateFolder(tmp_path)
+    folder.require("abcd")
+    for name in "abcd":
+        assert np.allclose(folder.read(name)[0], signals(0)[0], atol=1e-4)
+
+
 def test_estimates_are_found_by_name_with_any_suffix(tmp_path):
     write(tmp_path / "a.b.flac", signals(0)[0])
     write(tmp_path / "song [1]" / "vocals.wav", signals(1)[0])

@@ -23,6 +23,7 @@ from exdiff.config import nearest
 from exdiff.errors import AudioError
 
 _PIECE = 1 << 14  # samples a call: libsndfile's Vorbis encoder keeps a whole call on its stack
+_LAST_BYTES = 1 << 16  # more than any encoder keeps until it closes
 _RIFF_LIMIT = (1 << 32) - (1 << 16)  # bytes; above it a WAV needs the 64-bit header
 _BYTES = {"PCM_U8": 1, "ALAW": 1, "ULAW": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}
 
@@ -77,7 +78,10 @@ class AudioWriter:
         self._resampler = None
         if self.sample_rate != sample_rate:
             self._resampler = soxr.ResampleStream(sample_rate, self.sample_rate, channels, dtype="float32")
-        self._temporary = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex[:8]}.part")
+        # Short, since the name itself may be as long as names can be.
+        self._temporary, self._finished = self.path.with_name(f".{uuid.uuid4().hex[:8]}.part"), False
+        if self.path.is_dir():
+            raise AudioError(f"cannot write {self.path}: a folder has that name")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._sink = self._open(codec, frames)
@@ -122,15 +126,33 @@ class AudioWriter:
 
     def _failed(self, error: Exception) -> AudioError:
         reason = getattr(error, "strerror", None) or getattr(error, "error_string", None) or error
+        if reason == "System error.":  # all that libsndfile says
+            reason = "the system refused; is the disk full, or the file too large?"
         return AudioError(f"cannot write {self.path}: {reason}")
 
-    def close(self) -> None:
-        """Finish the file and give it its name."""
+    def finish(self) -> None:
+        """Write what is left, all but the name: until `close` the target stays as it was.
+
+        Raises:
+            AudioError: the disk refuses; nothing is left then.
+        """
+        if self._finished:
+            return
         try:
             if self._resampler is not None:
                 rest = self._resampler.resample_chunk(np.zeros((0, self.channels), np.float32), last=True)
                 self._put(rest.T)
             self._sink.close()
+            _check_room(self._temporary)
+        except (OSError, soundfile.LibsndfileError) as error:
+            self.discard()
+            raise self._failed(error) from error
+        self._finished = True
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        self.finish()
+        try:
             os.replace(self._temporary, self.path)
         except (OSError, soundfile.LibsndfileError) as error:
             self.discard()
@@ -184,9 +206,18 @@ def encode(
 def clipping_message(writer: AudioWriter) -> str:
     """One line about what `writer` had to clip."""
     return (
-        f"{writer.path.name}: {writer.clipped} samples beyond full scale were clipped; "
+        f"{writer.path}: {writer.clipped} samples beyond full scale were clipped; "
         "lower the input's level, or use a float WAV"
     )
+
+
+def _check_room(path: Path) -> None:
+    """OSError if the disk is full: libsndfile says nothing when its last bytes, some thousand, find no room."""
+    size = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(bytes(_LAST_BYTES))
+        file.flush()
+        file.truncate(size)
 
 
 class _Sink(Protocol):

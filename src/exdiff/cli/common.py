@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -29,17 +30,37 @@ def reporting() -> Iterator[None]:
     except ExDiffError as error:
         say(f"error: {error}")
         raise typer.Exit(NOTHING_DONE) from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        say(f"error: {error.filename}: {error.strerror}")
+        raise typer.Exit(NOTHING_DONE) from None
     except KeyboardInterrupt:
         say("interrupted; unfinished files were removed")
         raise typer.Exit(INTERRUPTED) from None
 
 
+def named_path(text: str) -> Path:
+    """A path that is not empty, as an unset variable of a script is: that would mean the current folder."""
+    if not text:
+        raise typer.BadParameter("is empty; name a file or a folder, . for the folder that you are in")
+    return Path(text)
+
+
 def refuse_existing(paths: Iterable[Path | None], overwrite: bool) -> None:
-    """Raise before any work if a result would replace a file that nobody asked to replace.
+    """Raise before any work if a result could not be written, or would replace a file that nobody asked to replace.
 
     Raises:
         ConfigError: names the first such file.
     """
-    for path in paths:
-        if path is not None and path.exists() and not overwrite:
+    given = [path for path in paths if path is not None]
+    for path in given:
+        if path.is_dir():
+            raise ConfigError(f"{str(path)!r} is a folder; name a file")
+        parent = next((p for p in path.parents if p.exists()), path.parent)
+        if not parent.is_dir():
+            raise ConfigError(f"{str(path)!r} cannot be written: {str(parent)!r} is a file; name another place")
+        if given.count(path) > 1:
+            raise ConfigError(f"{str(path)!r} is asked for twice; name two files")
+        if path.exists() and not overwrite:
             raise ConfigError(f"{str(path)!r} exists; use --overwrite, or name another file")

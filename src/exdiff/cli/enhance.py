@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, reporting, say
+from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, named_path, reporting, say
 from exdiff.errors import AudioError, ConfigError, ExDiffError
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def enhance(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Audio or video files, folders, globs.")],
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="A file, for one input and an audio suffix; otherwise a folder."),
+        typer.Option(
+            "-o", "--out", parser=named_path, help="A file, for one input and an audio suffix; otherwise a folder."
+        ),
     ] = None,
     model: Annotated[str, typer.Option(metavar="NAME|PATH", help="A model by name, or a checkpoint.")] = "speech",
     steps: Annotated[
@@ -89,14 +92,19 @@ def _choose(tasks: list[Task], skip_existing: bool, overwrite: bool) -> tuple[li
     """The tasks to run, and how many cannot because their output is in the way."""
     pending, failed = [], 0
     for task in tasks:
-        present = [path for path in task.outputs if path.exists()]
-        if present and skip_existing and len(present) == len(task.outputs):
-            continue
-        if present and not (overwrite or skip_existing):
+        try:
+            present = [path for path in task.outputs if path.exists()]
+        except OSError as error:  # a name that is too long, say
             failed += 1
-            say(f"error: {task.source}: {present[0]} exists; use --overwrite or --skip-existing")
+            say(f"error: {task.source}: cannot write {task.outputs[0].name}: {error.strerror}")
             continue
-        pending.append(task)
+        if not present or overwrite:
+            pending.append(task)
+        elif not skip_existing or len(present) < len(task.outputs):
+            failed += 1
+            partner = ", its partner does not" if len(present) < len(task.outputs) else ""
+            remedy = "--overwrite" if partner and skip_existing else "--overwrite or --skip-existing"
+            say(f"error: {task.source}: {present[0]} exists{partner}; use {remedy}")
     return pending, failed
 
 
@@ -111,7 +119,10 @@ def _run(tasks: list[Task], settings: _Settings) -> int:
 
     keep_memory()
     if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+        most = os.cpu_count() or 1
+        if settings.threads > most:  # they would only wait for each other; thousands crash
+            say(f"warning: --threads {settings.threads}: this machine has {most}, which are used")
+        torch.set_num_threads(min(settings.threads, most))
     enhancer = load(settings.model, **settings.options)
     sampler = next((name for name, function in SAMPLERS.items() if function is enhancer.sampler), None)
     common = {

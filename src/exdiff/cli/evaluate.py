@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, refuse_existing, reporting, say
+from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, named_path, refuse_existing, reporting, say
 
 METRICS_HELP = "si_sdr, sdr (songs), pesq, pesq_nb, estoi, dnsmos, log_wmse, wer, speaker."
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Folder with clean/ and noisy/, or of songs.")],
+    data: Annotated[
+        Path, typer.Argument(parser=named_path, help="Folder with clean/ and noisy/, or of songs, or MUSDB18.")
+    ],
     model: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME|PATH", help="Model, with options as in speech@steps=0,seed=1; may be repeated."),
@@ -59,6 +61,7 @@ def evaluate(
             journal=journal,
         )
         table = evaluation.to_markdown(result)
+        typer.echo(table)  # first: it must not be lost with a disk that is full
         if json is not None and journal is not None:
             evaluation.save_json(result, json)
             journal.unlink(missing_ok=True)
@@ -66,7 +69,6 @@ def evaluate(
             evaluation.save_csv(result, csv)
         if markdown is not None:
             evaluation.write_whole(markdown, table + "\n")
-        typer.echo(table)
         failed = [row for row in result["rows"] if "error" in row]
         for row in failed:
             say(f"error: {row['file']}: {row['system']}: {row['error']}")

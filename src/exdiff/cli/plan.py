@@ -27,7 +27,8 @@ def plan(inputs: Sequence[str], out: Path | None, format: str, stems: bool) -> l
     """Tasks in order, without duplicates.
 
     Args:
-        inputs: files, folders (walked) and globs.
+        inputs: files, folders (walked) and globs. Results of other inputs, from earlier runs, are left out, but for
+            files that are named where results go elsewhere.
         out: a file or a folder, see `exdiff enhance --help`; None puts results beside their inputs.
         format: a key of `FORMATS`, or "same".
         stems: two outputs each.
@@ -36,9 +37,14 @@ def plan(inputs: Sequence[str], out: Path | None, format: str, stems: bool) -> l
         ConfigError: an input without audio files, or outputs that collide with each other or with an input.
     """
     found: dict[Path, Path] = {}
+    named: set[Path] = set()
     for text in inputs:
-        for source, relative in _expand(text, out):
-            found.setdefault(source, relative)
+        expanded = dict(_expand(text, out))
+        found |= {source: relative for source, relative in expanded.items() if source not in found}
+        named |= expanded.keys() & {Path(text)}
+    for source in _results(found):
+        if out is None or source not in named:
+            del found[source]
     single = _single_file(out, len(found))
     if out is not None and not single and out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file, but a folder is needed for {len(found)} results; name another -o")
@@ -52,6 +58,8 @@ def plan(inputs: Sequence[str], out: Path | None, format: str, stems: bool) -> l
 
 def _expand(text: str, out: Path | None) -> Iterator[tuple[Path, Path]]:
     """(file, its path below OUT) of one argument."""
+    if not text:
+        raise ConfigError("an input is empty; name a file, a folder or a glob, . for the folder that you are in")
     path = Path(text)
     if path.is_dir():
         files = list(_walk(path, out))
@@ -70,17 +78,20 @@ def _expand(text: str, out: Path | None) -> Iterator[tuple[Path, Path]]:
 
 
 def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
-    """Audio files below `folder`, without hidden ones and without what earlier runs left there."""
+    """Audio files below `folder`, without hidden ones and without those of an `out` inside it."""
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and _is_audio(p)]
     files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
     if out is not None and out.resolve() != folder.resolve():
         files = [p for p in files if not p.resolve().is_relative_to(out.resolve())]
-    known = {p.with_suffix("") for p in files}
-    for file in files:
-        kind = file.with_suffix("").suffix.removeprefix(".")
-        is_result = kind in (RESULT, *STEMS) and file.with_suffix("").with_suffix("") in known
-        if not (out is None and is_result):
-            yield file
+    yield from files
+
+
+def _results(files: Iterable[Path]) -> list[Path]:
+    """Those that are called like a result of another one beside it."""
+    bare = {p: p.with_suffix("") for p in files}
+    known = set(bare.values())
+    kinds = {f".{kind}" for kind in (RESULT, *STEMS)}
+    return [p for p, name in bare.items() if name.suffix in kinds and name.with_suffix("") in known]
 
 
 def _is_audio(path: Path) -> bool:

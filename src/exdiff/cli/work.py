@@ -86,9 +86,10 @@ def enhance_file(task: Task, enhancer: Enhancer, options: CallOptions, title: st
 
 @contextmanager
 def _writers(task: Task, reader: AudioReader) -> Iterator[list[AudioWriter]]:
+    """All outputs of a task; none of them gets its name before all are whole."""
     info = reader.info
     with ExitStack() as stack:
-        yield [
+        writers = [
             stack.enter_context(
                 AudioWriter(
                     path,
@@ -101,6 +102,9 @@ def _writers(task: Task, reader: AudioReader) -> Iterator[list[AudioWriter]]:
             )
             for path in task.outputs
         ]
+        yield writers
+        for writer in writers:
+            writer.finish()
 
 
 def _parts(

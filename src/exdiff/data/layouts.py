@@ -101,7 +101,7 @@ def scan(root: Path) -> Found:
         DataError: no such folder.
     """
     if not root.is_dir():
-        raise DataError(f"the data folder {str(root)!r} does not exist")
+        raise DataError(f"the data folder {str(root)!r} {'is a file' if root.exists() else 'does not exist'}")
     found = Found()
     _scan(root, "", found)
     return found

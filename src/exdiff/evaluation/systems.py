@@ -20,7 +20,8 @@ OPTIONS: dict[str, Callable[[str], Any]] = {"steps": int, "sampler": str, "seed"
 
 
 class EstimateFolder:
-    """Estimates on disk: files named like the data's, any suffix; for songs `SONG.*` or `SONG/vocals.*`.
+    """Estimates on disk: files named like the data's, any suffix; for songs `SONG.*`, `SONG.vocals.*` or
+    `SONG/vocals.*`.
 
     Raises:
         DataError: no such folder.
@@ -55,7 +56,9 @@ class EstimateFolder:
         return read_audio(path)
 
     def _find(self, name: str) -> Path | None:
-        return self._index.get(name) or self._index.get(f"{name}/vocals")
+        """Called like the item, or, of a song, as `exdiff enhance --stems` or a separator's folder calls it."""
+        names = (name, f"{name}.vocals", f"{name}.stem.vocals", f"{name}/vocals")
+        return next((self._index[n] for n in names if n in self._index), None)
 
 
 System = Enhance | EstimateFolder
