@@ -23,7 +23,7 @@ def refuse(path, match, **options):
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_what_is_no_audio(tmp_path):
+def test_what_is_no_audio(tmp_path, capfd):
     (tmp_path / "text.wav").write_text("this is a text, not a sound\n" * 50)
     (tmp_path / "text.mp3").write_text("this is a text, not a sound\n" * 50)
     (tmp_path / "bytes.m4a").write_bytes(os.urandom(3000))
@@ -33,6 +33,7 @@ def test_what_is_no_audio(tmp_path):
     refuse(tmp_path / "empty.wav", "empty")
     refuse(tmp_path / "nowhere.wav", "does not exist")
     refuse(tmp_path, "a folder, not an audio file")
+    assert capfd.readouterr().err == "", "libraries stay silent"
 
 
 def test_no_samples(tmp_path):

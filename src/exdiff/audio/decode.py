@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -187,6 +188,8 @@ def _check_file(path: Path) -> None:
 
 
 def _open(path: Path, stream: int) -> _Source:
+    if path.suffix.lower() == ".mp3" and not _has_mpeg_frames(path):
+        return ContainerSource(path, stream)
     try:
         source = _SoundFileSource(path)
     except (soundfile.LibsndfileError, TypeError):  # TypeError: headerless .raw needs a rate that nobody knows
@@ -195,3 +198,10 @@ def _open(path: Path, stream: int) -> _Source:
         source.close()
         raise AudioError(f"{path}: has 1 audio stream, got stream {stream}; streams are counted from 0")
     return source
+
+
+def _has_mpeg_frames(path: Path) -> bool:
+    """Whether there may be any; where there is none, libmpg123 tells so at length on standard error."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    return head.startswith(b"ID3") or any(b > 0xE0 and a == 0xFF for a, b in pairwise(head))

@@ -71,7 +71,8 @@ def evaluate(
             evaluation.write_whole(markdown, table + "\n")
         failed = [row for row in result["rows"] if "error" in row]
         for row in failed:
-            say(f"error: {row['file']}: {row['system']}: {row['error']}")
+            reason = row["error"].removeprefix(f"{row['file']}: ")
+            say(f"error: {row['file']}: {row['system']}: {reason}")
     if failed:
         raise typer.Exit(NOTHING_DONE if len(failed) == len(result["rows"]) else SOME_FAILED)
 
