@@ -95,9 +95,7 @@ def _scale(dtype: np.dtype[Any]) -> tuple[float, int]:
     """Full scale and the integer that means zero."""
     if dtype.kind == "f":
         return 1, 0
-    if dtype.kind in "iu" and dtype.itemsize > 4:
-        raise AudioError(f"audio must hold floats or PCM of up to 32 bits, got {dtype}: convert it to one of these")
-    if dtype.kind in "iu":
+    if dtype.kind in "iu" and dtype.itemsize <= 4:
         half = 2.0 ** (8 * dtype.itemsize - 1)
         return half, int(half) if dtype.kind == "u" else 0
-    raise AudioError(f"audio must hold floats or integers, got {dtype}")
+    raise AudioError(f"audio must hold floats or integers of up to 32 bits, got {dtype}")
