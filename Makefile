@@ -23,7 +23,7 @@ demo: $(VENV)/.demo ## Enhance the bundled recordings with the embedded model, t
 
 test: $(VENV)/.test ## Run ruff, pyright and the tests
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.test ## Run ruff and pyright
 	$(BIN)/ruff check $(CODE)

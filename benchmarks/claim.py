@@ -1,11 +1,11 @@
-"""The paper's claim as a table: what latents and estimate add to a diffusion model, relative to the one without.
+"""The paper's claim as a table: what latents and estimate add to a diffusion model, relative to one without them.
 
     exdiff evaluate DATA --model neither --model both ... --json scores.json
     python benchmarks/claim.py scores.json [MORE.json ...] --baseline neither
 
-Prints Markdown: the means of all scores with their 95 % intervals, then of each system the differences to the baseline,
-file by file, and the relative change of its mean SI-SDR and SI-SIR (the paper: +3.7 % and +10.0 %). Intervals are
-bootstraps over files. Where the mean of the baseline is near or below zero, percentages of it mean nothing: a dash.
+Prints Markdown: the means of all scores with 95 % intervals, then for each system the mean difference to the baseline
+over files and the relative change of its mean SI-SDR and SI-SIR (in the paper: +3.7 % and +10.0 %). Intervals are
+bootstrapped over files. Where the baseline's mean is near or below zero, a percentage would be meaningless: a dash.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ SCORES = {
     "dnsmos_ovrl": ("OVRL", 3),
 }
 RELATIVE = ("si_sdr", "si_sir")
-LEAST_DB = 1.0  # of a baseline, for percentages of it to mean anything
+LEAST_DB = 1.0  # a baseline below this gets no percentages
 RESAMPLES = 10000
 
 
 def columns(rows: Sequence[dict[str, Any]], score: str) -> dict[str, np.ndarray]:
-    """Of each system, the score of the files that all systems have, in one order."""
+    """For each system, its scores on the files that all systems have, in the same order."""
     table: dict[str, dict[str, float]] = {}
     for row in rows:
         value = row.get(score)

@@ -1,10 +1,10 @@
-"""What a model costs and how steady it is: speed, memory, repeatability, agreement of windows. Prints Markdown.
+"""What a model costs and how reproducible it is: speed, memory, repeatability, agreement of windows. Prints Markdown.
 
     python benchmarks/limits.py --model speech --threads 2 --minutes 60 [RECORDING ...]
 
-Speed is the median of several runs in one process; memory is the operating system's peak of `exdiff enhance` on a file
-of the given length, in a process of its own, by the extractor alone and with one evaluation. Recordings make the
-audio realistic; without any, noise is used. Models that hear stereo are measured on stereo.
+Speed is the median of several runs in one process. Memory is the peak that the operating system reports for `exdiff
+enhance` on a file of the given length, in a separate process, with the extractor alone and with one evaluation. The
+audio is made of the recordings, or is noise if there are none. Stereo models are measured on stereo.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import soundfile as sf
 import torch
 
 import exdiff
-from exdiff.checkpoint import load_recipe
+from exdiff.checkpoints.checkpoint import load_recipe
 
 
 def material(recordings: list[Path], seconds: float, rate: int, channels: int) -> np.ndarray:
-    """`seconds` of audio [C, T]: the recordings one after another, again and again, or noise."""
+    """`seconds` of audio [C, T]: the recordings in a loop, or noise."""
     size = round(seconds * rate)
     if not recordings:
         return 0.1 * np.random.default_rng(0).standard_normal((channels, size)).astype(np.float32)
@@ -62,7 +62,7 @@ def speed(model: str, audio: np.ndarray, rate: int, precision: str, repeats: int
 
 
 def agreement(model: str, audio: np.ndarray, rate: int) -> dict[str, float]:
-    """How far other ways of cutting the same recording are from one window over all of it, in dB."""
+    """Difference in dB between other ways of cutting a recording and one window over all of it."""
     seconds = audio.shape[-1] / rate
     whole = exdiff.load(model, segment_seconds=seconds + 1)(audio, rate)
     ways = {
@@ -76,7 +76,7 @@ def agreement(model: str, audio: np.ndarray, rate: int) -> dict[str, float]:
 
 
 def enhance(model: str, threads: int, steps: int, source: Path, out: Path) -> tuple[float, str]:
-    """Wall time in seconds of `exdiff enhance`, with all that it loads, and the hash of its result."""
+    """Wall time in seconds of `exdiff enhance`, including start-up, and the hash of its result."""
     command = [sys.executable, "-m", "exdiff", "enhance", "--model", model, "--threads", str(threads), "--overwrite"]
     command += ["--steps", str(steps)]
     start = time.perf_counter()
@@ -92,7 +92,7 @@ def long_file(model: str, audio: np.ndarray, rate: int, minutes: float, threads:
         with sf.SoundFile(source, "w", samplerate=rate, channels=len(audio)) as out:
             for _ in range(round(minutes * 60 / (audio.shape[-1] / rate))):
                 out.write(audio.T)
-        for steps in sorted({0, most}):  # the peak is that of all so far: more steps never need less
+        for steps in sorted({0, most}):  # the peak is over all runs so far; more steps never need less
             seconds, _ = enhance(model, threads, steps, source, Path(folder) / "out.flac")
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
             lines.append(f"A file of {minutes:g} minutes, {steps} steps: {seconds:.0f} s, peak memory {peak:.0f} MB.")
@@ -115,7 +115,7 @@ def main() -> None:
     recipe = load_recipe(options.model)
     rate = recipe.sample_rate
     audio = material(options.recordings, 60.0, rate, recipe.channels)
-    # First: Linux counts what this process has used by then as its children's too.
+    # This comes first: on Linux the peak of a child includes what this process had used when it started.
     most = 1 if recipe.backbone else 0
     print("\n".join(long_file(options.model, audio, rate, options.minutes, options.threads, most)))
     print(f"\nReal-time factors at {options.threads} threads:\n")

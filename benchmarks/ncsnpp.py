@@ -1,12 +1,12 @@
-"""How fast the published NCSN++ (65.6 million parameters) runs here, against a plain form of the same network.
+"""How fast the published NCSN++ (65.6 million parameters) runs here, compared with a plain form of the same network.
 
     python benchmarks/ncsnpp.py --threads 2
 
-One evaluation of 2 s of audio, a map of 256 x 256. The plain form is what one writes first: contiguous float32 memory,
-FIR resampling by strided and transposed depthwise convolutions, sums and activations out of place, and the allocator as
-it comes. All forms have the same weights and run turn by turn, each time in a process of their own, since the allocator
-belongs to the process. Prints Markdown: medians, ratios, distance of the outputs, the rate beside that of the best
-matrix product, and where the time goes.
+One evaluation of 2 s of audio, a map of 256 x 256. The plain form is the obvious one: contiguous float32 memory, FIR
+resampling by strided and transposed depthwise convolutions, sums and activations out of place, and the default
+allocator. All forms have the same weights and run alternately, each time in a new process, since allocator settings are
+per process. Prints Markdown: medians, ratios, distance of the outputs, the rate compared with the best matrix product,
+and where the time goes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from exdiff.backbones import BACKBONES, ncsnpp, ncsnpp_blocks
-from exdiff.cost import Counter
-from exdiff.machine import fast_weights, keep_memory, precision
+from exdiff.core.machine import fast_weights, keep_memory, precision
+from exdiff.model.backbones import BACKBONES, ncsnpp, ncsnpp_blocks
+from exdiff.model.nn.cost import Counter
 
 PLAIN = "plain, fp32"
-# Runs of the profiler by what they do; the rest is summed.
+# Kinds of operations, by parts of their names in the profiler; the rest is summed.
 KINDS = {
     "convolutions": ("conv",),
     "matrix products": ("mm",),  # also those of convolutions by Winograd's algorithm
@@ -45,7 +45,7 @@ KINDS = {
 
 
 def transposed(self: ncsnpp_blocks.Resample, x: Tensor) -> Tensor:
-    """`Resample.forward` as its definition says."""
+    """`Resample.forward` straight from its definition."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
     weight = torch.outer(taps, taps).expand(x.shape[1], 1, -1, -1)
     resample = functional.conv_transpose2d if self.up else functional.conv2d
@@ -53,14 +53,14 @@ def transposed(self: ncsnpp_blocks.Resample, x: Tensor) -> Tensor:
 
 
 def shifted(self: ncsnpp_blocks.Convolution, x: Tensor, shift: Tensor | None = None) -> Tensor:
-    """`Convolution.forward` with a sum of its own."""
+    """`Convolution.forward` with a separate sum."""
     x = torch.nn.Conv2d.forward(self, x)
     return x if shift is None else x + shift[:, :, None, None]
 
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """The network's plain form."""
+    """Run the network in its plain form."""
     with (
         mock.patch.object(ncsnpp, "fast_layout", lambda x: x),
         mock.patch.object(ncsnpp_blocks, "activated", functional.silu),
@@ -72,7 +72,7 @@ def plainly() -> Iterator[None]:
 
 
 def seconds(work: Callable[[], Tensor]) -> float:
-    """Of one run."""
+    """Duration of one run."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -102,7 +102,7 @@ def best_product(dtype: torch.dtype) -> float:
 
 @torch.inference_mode()
 def measure(form: str, repeats: int) -> dict[str, Any]:
-    """What one process finds out about one form."""
+    """The measurements of one form in one process."""
     torch.manual_seed(0)
     network = BACKBONES["ncsnpp"]().eval()
     x, t = torch.randn(1, 4, 256, 256), torch.tensor([0.5])
@@ -130,14 +130,14 @@ def measure(form: str, repeats: int) -> dict[str, Any]:
 
 
 def gmac() -> float:
-    """Of one evaluation."""
+    """Billions of multiply-accumulates in one evaluation."""
     with torch.inference_mode(), Counter(network := BACKBONES["ncsnpp"]().eval()) as counter:
         network(torch.zeros(1, 4, 256, 256), torch.ones(1))
     return counter.macs / 1e9
 
 
 def main() -> None:
-    """Measure all forms in turn and print, or one form for the process that does so."""
+    """Measure all forms in turn and print; with --form, measure one of them in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,9 +1,9 @@
-"""Draw noisy, enhanced and clean recordings below each other on one colour scale, as the picture in the README.
+"""Draw noisy, enhanced and clean recordings below each other on one colour scale, as in the README.
 
     python benchmarks/spectrogram.py NOISY.flac ENHANCED.flac CLEAN.flac -o before_after.png
 
-It needs matplotlib (`pip install "exdiff[docs]"`). What is not here: any change to the levels; what is louder in the
-file is brighter in the picture.
+It needs matplotlib (`pip install "exdiff[docs]"`). Levels are not changed: what is louder in the file is
+brighter in the picture.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How fast Spleeter's two U-Nets run here as our extractor, against a plain port of them.
+"""How fast Spleeter's two U-Nets run here as our extractor, compared with a plain port.
 
     python benchmarks/spleeter.py --threads 2
 
-A stereo song of noise, some blocks of 512 frames (11.8 s) long. The plain port is what one writes first: contiguous
-float32 memory, one block at a time, transposed convolutions as they are. Both have the same weights (those of `exdiff
-models install vocals` if that was done, else random ones, which are as fast) and run turn by turn in one process.
-Prints Markdown: medians, the ratio, the distance of the estimates.
+A stereo song of noise, some blocks of 512 frames (11.8 s) long. The plain port is the obvious one: contiguous
+float32 memory, one block at a time, unchanged transposed convolutions. Both have the same weights (the published ones
+after `exdiff models install vocals`, else random ones, which are as fast) and run alternately in one process. Prints
+Markdown: medians, the ratio, the distance of the estimates.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from exdiff.checkpoint import installed, load_model
-from exdiff.extractors import SpleeterExtractor
-from exdiff.extractors.unet import SpleeterUNet
-from exdiff.machine import fast_weights, keep_memory, precision
+from exdiff.checkpoints.checkpoint import installed, load_model
+from exdiff.core.machine import fast_weights, keep_memory, precision
+from exdiff.model.extractors import SpleeterExtractor
+from exdiff.model.extractors.spleeter_unet import SpleeterUNet
 
 SIZE, HOP, FRAMES, BINS = 4096, 1024, 512, 1024
 
@@ -61,14 +61,14 @@ def plain(extractor: SpleeterExtractor, song: Tensor) -> Tensor:
 
 
 def seconds(work: Callable[[], Tensor]) -> float:
-    """Of one run."""
+    """Duration of one run."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def extractors() -> tuple[SpleeterExtractor, SpleeterExtractor]:
-    """Twice the same: for the port, whose weights stay in contiguous memory, and ours."""
+    """The same model twice: for the port, whose weights stay contiguous, and for ours."""
     torch.manual_seed(0)
     ours, port = SpleeterExtractor(above="zeros").eval(), SpleeterExtractor(above="zeros").eval()
     if "vocals" in installed():
@@ -81,7 +81,7 @@ def extractors() -> tuple[SpleeterExtractor, SpleeterExtractor]:
 
 @torch.inference_mode()
 def main() -> None:
-    """Measure turn by turn and print."""
+    """Measure both alternately and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=5)

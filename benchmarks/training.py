@@ -1,11 +1,11 @@
-"""What the options of training bring on this machine: throughput, memory, and the time that they cost once.
+"""What the training options achieve on this machine: throughput, memory, and time before the first step.
 
     python benchmarks/training.py --recipe speech
 
-Each form of the recipe trains some steps on synthetic examples, in processes of their own and turn by turn, and its own
-log is read: seconds of audio per second (median of all lines but those of the first third), share of the time that data
-were waited for, seconds from the start to the end of the first step, and the largest memory of one process. The
-processes of a form share the threads. Prints Markdown.
+Each form of the recipe trains some steps on synthetic examples, in its own processes, one form after another. Its log
+gives the seconds of audio per second (median without the first third of the lines) and the share of time spent waiting
+for data; also measured are the seconds from the start to the end of the first step, and the largest memory of one
+process. The processes of a form share the threads. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from statistics import median
 
 import torch
 
-from exdiff.config import Recipe
-from exdiff.machine import precision
+from exdiff.core.machine import precision
+from exdiff.core.recipe import Recipe
 from exdiff.training import Options
 
 PLAIN = "plain: fp32, one process"
@@ -52,7 +52,7 @@ FORMS = {
 
 @dataclass(frozen=True)
 class Result:
-    """Of one run."""
+    """What one run achieved."""
 
     audio_per_second: float
     waiting: float
@@ -61,7 +61,7 @@ class Result:
 
 
 def forms(recipe: Recipe, everything: bool) -> dict[str, Form]:
-    """Those that say something about this recipe on this machine."""
+    """The forms that make sense for this recipe on this machine."""
     chosen = dict(FORMS)
     if not recipe.training.get("adversary"):
         del chosen["without the adversary"]
@@ -70,23 +70,27 @@ def forms(recipe: Recipe, everything: bool) -> dict[str, Form]:
     return chosen
 
 
+def overrides(steps: int, channels: int) -> list[str]:
+    """Changes to the recipe in every form."""
+    changes = [f"training.steps={steps}", "training.log_every=1", "training.validate_examples=0"]
+    changes += [f"data={{type: synthetic, channels: {channels}}}", "training.precision=fp32"]
+    return [*changes, "training.save_steps=0", "training.init="]
+
+
 def run(recipe: str, form: Form, steps: int, threads: int, others: list[str]) -> Result:
     """Train, and read the log."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        options = [f"training.steps={steps}", "training.log_every=1", "training.validate_examples=0"]
-        options += ["data={type: synthetic}", "training.precision=fp32", "training.save_steps=0", "training.init="]
-        command = [sys.executable, "-m", "exdiff", "train", recipe, *options, *others, *form.changes]
+        changes = [*overrides(steps, Recipe.load(recipe).channels), *others, *form.changes]
+        command = [sys.executable, "-m", "exdiff", "train", recipe, *changes]
+        command += ["--out", str(out), "--device", "cpu"]
+        own = {"OMP_NUM_THREADS": str(max(1, threads // form.processes))}
         began = time.time()
-        children = [
-            subprocess.Popen(
-                [*command, "--out", str(out), "--device", "cpu"],
-                env={**os.environ, "OMP_NUM_THREADS": str(max(1, threads // form.processes)), **ranks},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for ranks in addresses(form.processes)
-        ]
+        with Path(folder, "stderr").open("w") as stderr:
+            children = [
+                subprocess.Popen(command, env={**os.environ, **own, **ranks}, stderr=stderr)
+                for ranks in addresses(form.processes)
+            ]
         memory, first = [], 0.0
         while any(child.returncode is None for child in children):
             first = first or (time.time() - began if (out / "log.jsonl").is_file() else 0.0)
@@ -97,10 +101,8 @@ def run(recipe: str, form: Form, steps: int, threads: int, others: list[str]) ->
                         child.returncode = os.waitstatus_to_exitcode(status)
                         memory.append(usage.ru_maxrss / 1024)
             time.sleep(0.01)
-        for child in children:
-            said = child.stderr.read() if child.stderr else ""
-            if child.returncode:
-                raise SystemExit(f"{' '.join(command)} failed:\n{said}")
+        if any(child.returncode for child in children):
+            raise SystemExit(f"{' '.join(command)} failed:\n{Path(folder, 'stderr').read_text()}")
         lines = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     steady = [line for line in lines if "loss" in line][steps // 3 :]
     rate, waiting = (median(line[key] for line in steady) for key in ("audio_per_second", "waiting"))

@@ -1,10 +1,10 @@
-"""Put a trained model into the package: 16-bit weights, and the recipe without the paths of the machine it ran on.
+"""Put a trained model into the package: 16-bit weights, and the recipe without paths of the training machine.
 
     python scripts/embed.py runs/speech/model speech
 
-The named recipe of the package must describe the same model; its data section replaces the run's, whose paths mean
-nothing elsewhere. Of a model that is installed (`exdiff models install`), whose extractor is somebody else's, only the
-score network and the fusion are put in; the installation brings both together.
+The package's recipe of that name must describe the same model; its data section replaces the run's, whose paths are
+valid on one machine only. For an installable model (`exdiff models install`), whose extractor is by others, only the
+score network and the fusion are put in; the installation joins them.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 
 import torch
 
-from exdiff.catalogue import INSTALLABLE
-from exdiff.checkpoint import load_model, save_model, save_weights
-from exdiff.config import Recipe
+from exdiff.checkpoints.catalogue import INSTALLABLE
+from exdiff.checkpoints.checkpoint import load_model, save_model, save_weights
+from exdiff.core.recipe import Recipe
 
 SECTIONS = ("sample_rate", "licence", "transform", "extractor", "fusion", "backbone", "path")
-WEIGHTS = Path(__file__).parents[1] / "src" / "exdiff" / "weights"
+WEIGHTS = Path(__file__).parents[1] / "src" / "exdiff" / "checkpoints" / "weights"
 
 
 def main() -> None:
-    """Read a run's model, check it against the recipe, write it into the source tree."""
+    """Read the model of a run, compare it with the recipe, and write it into the source tree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder `model` of a run")
     parser.add_argument("name", help="name of the recipe, and of the model in the package")

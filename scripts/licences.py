@@ -2,7 +2,7 @@
 
     pip install -e ".[all]" && python scripts/licences.py
 
-Nothing is guessed: a package that states no licence is listed as such, and one that is not installed is an error.
+A package that states no licence is listed as such; one that is not installed is an error.
 """
 
 from __future__ import annotations

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
+import hypothesis
 import numpy as np
 import pytest
+
+hypothesis.settings.register_profile("exdiff", database=None)  # its folder cannot be made in a read-only source tree
+hypothesis.settings.load_profile("exdiff")
+# Choices of whoever runs the tests, which would change what is tested; processes that tests start inherit the rest.
+for _choice in ("EXDIFF_DEBUG", "EXDIFF_PRECISION"):
+    os.environ.pop(_choice, None)
 
 
 def varint(value: int) -> bytes:
@@ -57,3 +67,13 @@ def bundle():
         return table + about + top + footer.ljust(40, b"\0") + magic, data
 
     return write
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _an_interrupt_interrupts():
+    """Also where the suite is started in the background of a script, which ignores SIGINT: children inherit that."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

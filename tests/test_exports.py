@@ -14,6 +14,7 @@ import exdiff
 MODULES = sorted(
     info.name for info in pkgutil.walk_packages(exdiff.__path__, "exdiff.") if not info.name.endswith("__main__")
 )
+CONTAINERS = {"core", "model"}  # they hold families, and export nothing themselves
 HEAVY = ("av", "librosa", "numba", "onnxruntime", "pesq", "scipy", "speechmos", "torch")
 
 
@@ -39,11 +40,14 @@ def test_every_exported_name_exists(name):
 @pytest.mark.parametrize("name", [info.name for info in pkgutil.iter_modules(exdiff.__path__) if info.ispkg])
 def test_every_family_says_what_it_exports(name):
     module = importlib.import_module(f"exdiff.{name}")
+    if name in CONTAINERS:
+        assert module.__doc__
+        return
     assert module.__all__
     assert len(set(module.__all__)) == len(module.__all__)
 
 
-@pytest.mark.parametrize("name", ["exdiff", "exdiff.cli", "exdiff.config"])
+@pytest.mark.parametrize("name", ["exdiff", "exdiff.cli", "exdiff.core.config"])
 def test_import_is_light(name):
     code = f"import {name}, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

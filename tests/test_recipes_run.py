@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from exdiff import config
-from exdiff.checkpoint import build_model, load_model
-from exdiff.config import Recipe
-from exdiff.enhancer import from_recipe
+from exdiff.checkpoints.checkpoint import build_model, load_model
+from exdiff.core import recipe as recipes
+from exdiff.core.recipe import Recipe
+from exdiff.inference.loading import from_recipe
 from exdiff.training import train
 
 # Smaller widths where the recipe's own would take minutes; nothing else is changed.
@@ -29,7 +29,7 @@ QUICK += ["training.workers=0", "training.precision=fp32", "training.validate_ex
 PUBLISHED = {"sgmse-baseline": 65.59, "sgmse-bridge": 65.59, "storm": 27.8}
 
 
-@pytest.mark.parametrize("name", config.names())
+@pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_trains_and_enhances(name, tmp_path):
     recipe = Recipe.load(name)
     overrides = [*QUICK, f"data.channels={recipe.channels}", *SMALLER.get(recipe.backbone.get("type", ""), [])]
@@ -47,7 +47,7 @@ def test_every_recipe_trains_and_enhances(name, tmp_path):
     assert np.isfinite(enhanced).all()
 
 
-@pytest.mark.parametrize("name", config.names())
+@pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_has_a_resolved_form_that_builds(name):
     with torch.device("meta"):
         model = build_model(Recipe.from_dict(Recipe.load(name).to_dict()))

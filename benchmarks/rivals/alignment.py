@@ -1,6 +1,6 @@
-"""How late a rival's output is, measured on the data, and its output put where the input was.
+"""Measure the delay of a rival's output on the data, and compensate it.
 
-A delay that nobody compensates would cost a waveform score like SI-SDR far more than any noise.
+An uncompensated delay would lower a waveform score such as SI-SDR far more than any noise.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def lag(reference: np.ndarray, delayed: np.ndarray, longest: int) -> int:
-    """By how many samples `delayed` comes after `reference`, 0 to `longest`: the peak of their cross-correlation.
+    """The delay of `delayed` after `reference` in samples, 0 to `longest`: the peak of their cross-correlation.
 
     Example:
         >>> noise = np.random.default_rng(0).normal(size=1000)
@@ -25,7 +25,7 @@ def lag(reference: np.ndarray, delayed: np.ndarray, longest: int) -> int:
 
 
 def common(lags: Sequence[int]) -> int:
-    """The delay of a system, of those that were measured: one file in which it kept nothing must not decide.
+    """The delay of a system, the median over files: one file whose output is empty must not decide it.
 
     Example:
         >>> common([384, 384, 0])
@@ -35,7 +35,7 @@ def common(lags: Sequence[int]) -> int:
 
 
 def shifted(wave: np.ndarray, delay: int, length: int) -> np.ndarray:
-    """`length` samples of `wave` from `delay` on, zeros where it has ended.
+    """`length` samples of `wave` from `delay` on, zero-padded at the end.
 
     Example:
         >>> shifted(np.array([0, 0, 1, 2]), 2, 3).tolist()

@@ -1,4 +1,4 @@
-"""The rivals without weights: classical signal processing, which a network should beat."""
+"""The rivals without weights: classical signal processing, the baseline that a network should beat."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import subprocess
 import numpy as np
 from frames import Process, framewise, from_pcm, istft, stft, to_pcm
 
-RATE = 16000  # Hz, of all of them
+RATE = 16000  # Hz, for all of them
 
 
 def ffmpeg() -> Process:
-    """The filter `afftdn` of the program ffmpeg, which follows the noise."""
+    """FFmpeg's filter `afftdn`, spectral denoising with noise tracking."""
     stream = ["-f", "f32le", "-ar", str(RATE), "-ac", "1"]
     command = ["ffmpeg", "-v", "error", *stream, "-i", "pipe:0", "-af", "afftdn=nr=20:nf=-30:tn=1", *stream, "pipe:1"]
 
@@ -30,14 +30,14 @@ def hpss() -> Process:
 
 
 def logmmse() -> Process:
-    """Minimum mean square error of the logarithm of the amplitude (Ephraim and Malah 1985)."""
-    with np.errstate():  # the import makes every underflow in numpy an error; afterwards none is again
+    """Minimum mean-square error estimation of the log-spectral amplitude (Ephraim and Malah 1985)."""
+    with np.errstate():  # the import turns numpy's underflows into errors; restore the setting afterwards
         enhance = importlib.import_module("logmmse").logmmse
     return lambda wave: from_pcm(np.asarray(enhance(to_pcm(wave), RATE, output_file=None)))
 
 
 def noisereduce() -> Process:
-    """Spectral gating with thresholds that follow the signal."""
+    """Spectral gating with adaptive thresholds."""
     reduce = importlib.import_module("noisereduce").reduce_noise
     return lambda wave: reduce(y=wave, sr=RATE, stationary=False)
 
@@ -50,13 +50,13 @@ def speexdsp() -> Process:
 
 
 def webrtc() -> Process:
-    """The noise suppression of WebRTC at its strongest."""
+    """WebRTC's noise suppression at its highest level."""
     processor = importlib.import_module("webrtc_noise_gain").AudioProcessor(0, 4)
     return framewise(lambda frame: from_pcm(processor.Process10ms(to_pcm(frame).tobytes()).audio), RATE // 100)
 
 
 def wiener() -> Process:
-    """A decision-directed Wiener filter on our own account; minima of 1.2 s of smoothed power tell the noise."""
+    """Our own decision-directed Wiener filter; the noise is tracked by the minimum of the smoothed power over 1.2 s."""
 
     def process(wave: np.ndarray) -> np.ndarray:
         spectra = stft(wave, 512, 128)

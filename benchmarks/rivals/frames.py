@@ -1,4 +1,4 @@
-"""What the rivals share: frames of a signal, a short-time Fourier transform, 16-bit samples."""
+"""Helpers for the rivals: frames of a signal, a short-time Fourier transform, 16-bit samples."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-Process = Callable[[np.ndarray], np.ndarray]  # a whole signal, float32 [T], at the rival's rate -> the enhanced one
+Process = Callable[[np.ndarray], np.ndarray]  # a whole signal, float32 [T], at the rival's rate -> the enhanced signal
 
 
 def frames(wave: np.ndarray, size: int) -> np.ndarray:
-    """Frames [N, size] of a signal, the last one filled up with zeros."""
+    """Frames [N, size] of a signal, the last one zero-padded."""
     return np.pad(wave, (0, -len(wave) % size)).reshape(-1, size)
 
 
 def framewise(step: Process, size: int) -> Process:
-    """Whoever enhances one frame after the other enhances a signal."""
+    """Turn a function that enhances one frame into one that enhances a signal, frame by frame."""
 
     def process(wave: np.ndarray) -> np.ndarray:
         return np.concatenate([step(np.ascontiguousarray(frame, np.float32)) for frame in frames(wave, size)])
@@ -29,19 +29,19 @@ def to_pcm(wave: np.ndarray) -> np.ndarray:
 
 
 def from_pcm(samples: bytes | np.ndarray) -> np.ndarray:
-    """16-bit integers, or the bytes of some, as float32."""
+    """16-bit integers, or their bytes, as float32."""
     values = np.frombuffer(samples, "<i2") if isinstance(samples, bytes | bytearray) else samples
     return values.astype(np.float32) / 32768
 
 
 def stft(wave: np.ndarray, size: int, hop: int, n_fft: int | None = None) -> np.ndarray:
-    """Spectra [N, n_fft // 2 + 1] of frames of `size` with the root of a Hann window; `istft` undoes it."""
+    """Spectra [N, n_fft // 2 + 1] of frames of `size` with a square-root Hann window; `istft` inverts it."""
     padded = np.pad(wave, (size, size + -len(wave) % hop))
     return np.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * _window(size), n_fft, axis=1)
 
 
 def istft(spectra: np.ndarray, size: int, hop: int, length: int) -> np.ndarray:
-    """The signal [length] of spectra from `stft`."""
+    """The signal [length] from the spectra that `stft` returns."""
     window = _window(size)
     pieces = np.fft.irfft(spectra, axis=1)[:, :size] * window
     wave, weight = np.zeros((2, (len(pieces) - 1) * hop + size))

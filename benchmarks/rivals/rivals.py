@@ -1,14 +1,14 @@
-"""Enhances a data folder with every rival, in an environment of their own (see README.md); scores nothing.
+"""Enhance a data folder with every rival, in their separate environment (see README.md). Nothing is scored here.
 
     python benchmarks/rivals/rivals.py DATA OUT [--only NAME ...] [--limit N]
     python benchmarks/rivals/rivals.py DATA OUT --time
 
-Each file of DATA/noisy becomes OUT/NAME/*.wav, float32, of the same rate and length. The delay of a rival is measured
-on the data: over some files, where its output correlates best with its input, the median of them, and it is taken out.
-OUT/NAME.json says what the rival is and how late it was. What is there already is not made again. With --time nothing
-is enhanced: some files are timed by one thread on one core, for a quiet machine.
+Each file of DATA/noisy becomes OUT/NAME/*.wav, float32, with the same rate and length. The delay of a rival is measured
+on the data, as the lag at which its output correlates best with its input, the median over some files, and is
+compensated. OUT/NAME.json has the facts about the rival and its delay. Existing results are kept. With --time nothing
+is enhanced; instead, some files are timed with one thread on one core, which needs an otherwise idle machine.
 
-A rival runs in a process of its own. One that is not installed or fails costs one line, and the exit code is then 1.
+Each rival runs in a separate process. If one is not installed or fails, one line says so, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ from frames import Process
 from systems import RIVALS, Rival
 
 SUFFIXES = {".wav", ".flac", ".ogg"}
-LONGEST = 0.1  # seconds that a rival may be late
-MEASURED = 9  # files, spread over the data, that tell the delay
-TIMED = 3
+LONGEST = 0.1  # seconds, the largest delay that is searched for
+MEASURED = 9  # files, spread over the data, on which the delay is measured
+TIMED = 3  # files
 
 
 def read(path: Path) -> tuple[np.ndarray, int]:
     """A mono file as float32 [T], and its rate in Hz."""
     wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
     if wave.shape[1] != 1:
-        raise ValueError(f"{path.name} has {wave.shape[1]} channels; the rivals hear one")
+        raise ValueError(f"{path.name} has {wave.shape[1]} channels; the rivals take mono")
     return wave[:, 0], rate
 
 
 def prepared(path: Path, rival: Rival) -> np.ndarray:
-    """The file at the rival's rate, with silence behind it, in which a late rival ends."""
+    """The file at the rival's rate, padded with silence, so that a delayed output is complete."""
     wave, rate = read(path)
     return np.pad(soxr.resample(wave, rate, rival.rate, "VHQ"), (0, round(LONGEST * rival.rate))).astype(np.float32)
 
 
 def run(process: Process, wave: np.ndarray) -> np.ndarray:
-    """What the rival makes of it, as late as it is."""
-    with np.errstate(all="ignore"):  # logarithms of silence in other people's code
+    """The rival's output, float32 [T], with its delay."""
+    with np.errstate(all="ignore"):  # third-party code takes logarithms of silence
         return np.nan_to_num(np.asarray(process(wave), np.float32).reshape(-1))
 
 
@@ -69,7 +69,7 @@ def measure(files: Sequence[Path], rival: Rival) -> int:
 
 
 def enhance(path: Path, out: Path, rival: Rival, delay: int) -> None:
-    """Write the enhanced file, whole or not at all."""
+    """Write the enhanced file; it is never half-written."""
     wave, rate = read(path)
     estimate = run(rival.load(), prepared(path, rival))
     estimate = shifted(estimate, delay, round(len(wave) * rival.rate / rate))
@@ -80,7 +80,7 @@ def enhance(path: Path, out: Path, rival: Rival, delay: int) -> None:
 
 
 def real_time_factor(files: Sequence[Path], rival: Rival) -> float:
-    """Seconds per second of audio, the median; neither loading nor resampling counts, nor the first call."""
+    """Seconds per second of audio, median over files, without loading, resampling and the first call."""
     waves = [prepared(path, rival) for path in files[:TIMED]]
     run(rival.load(), waves[0])
     factors = []
@@ -93,7 +93,7 @@ def real_time_factor(files: Sequence[Path], rival: Rival) -> float:
 
 
 def facts(name: str) -> dict[str, Any]:
-    """What the rival is."""
+    """Package, version, licence, rate and parameters of a rival."""
     rival = RIVALS[name]
     base = Path(soundfile.__file__).parent
     files = [path for pattern in rival.weights for path in sorted(base.glob(pattern))]
@@ -118,14 +118,14 @@ def _version(package: str) -> str:
 
 
 def save(path: Path, values: dict[str, Any]) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON; the file is never half-written."""
     part = path.with_name(f".{path.name}.part")
     part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     part.replace(path)
 
 
 def track(name: str, files: Sequence[Path]) -> Iterator[Path]:
-    """The files, counted on a terminal as they go by."""
+    """Yield the files, with a counter on a terminal."""
     for i, path in enumerate(files, 1):
         yield path
         if sys.stderr.isatty():
@@ -133,7 +133,7 @@ def track(name: str, files: Sequence[Path]) -> Iterator[Path]:
 
 
 def work(name: str, files: Sequence[Path], out: Path, limit: int | None, timed: bool) -> str:
-    """All of one rival; what there is to say about it. The delay is that of all files, whatever the limit."""
+    """Enhance or time the files with one rival; returns a line to print. The delay is measured whatever the limit."""
     rival, about = RIVALS[name], out / f"{name}.json"
     known = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
     known |= facts(name)
@@ -149,23 +149,23 @@ def work(name: str, files: Sequence[Path], out: Path, limit: int | None, timed: 
     missing = [path for path, target in targets.items() if not target.exists()]
     for path in track(name, missing):
         enhance(path, targets[path], rival, known["delay"])
-    return f"{len(missing)} files enhanced, {len(targets) - len(missing)} were there; {known['delay']} samples late"
+    return f"{len(missing)} files enhanced, {len(targets) - len(missing)} already done; delay {known['delay']} samples"
 
 
 def attempt(name: str, files: Sequence[Path], out: Path, limit: int | None, timed: bool) -> int:
-    """Work in this process, by one thread, and say in a line how it went."""
+    """Run `work` in this process, with one thread, and print one line; returns the exit code."""
     if timed and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     try:
         print(f"{name}: {work(name, files, out, limit, timed)}", flush=True)
-    except (Exception, SystemExit) as error:  # other people's code: whatever it is, the other rivals go on
+    except (Exception, SystemExit) as error:  # third-party code may raise anything; the other rivals continue
         print(f"{name}: failed, {type(error).__name__}: {' '.join(str(error).split())[:200]}", flush=True)
         return 1
     return 0
 
 
 def main() -> int:
-    """Each rival in a process of its own, whose death is its own too."""
+    """Run each rival in a separate process, so that a crash affects no other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
@@ -187,11 +187,11 @@ def main() -> int:
         place = [str(options.data), str(options.out), "--only", name]
         code = subprocess.run([sys.executable, __file__, *place, *words]).returncode
         if code < 0:
-            print(f"{name}: failed, its process died by signal {-code}", flush=True)
+            print(f"{name}: failed, its process was killed by signal {-code}", flush=True)
         failed += code != 0
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    os.environ["OMP_NUM_THREADS"] = "1"  # inherited by the processes of the rivals
+    os.environ["OMP_NUM_THREADS"] = "1"  # inherited by the rivals' processes
     sys.exit(main())

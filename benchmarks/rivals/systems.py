@@ -1,4 +1,4 @@
-"""The table of rivals: what each is, and the function that loads it."""
+"""The table of rivals: facts about each, and the function that loads it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from frames import Process
 
 @dataclass(frozen=True)
 class Rival:
-    """One of those that are compared.
+    """One of the enhancers that are compared.
 
     Attributes:
-        load: returns it ready for one signal.
-        rate: of the signals that it takes, in Hz.
-        package: on the package index; or the program, or empty, if it is ours.
-        licence: of the code, and of the weights where that differs.
-        weights: files in the ONNX format below the site-packages, whose parameters are counted.
-        parameters: as stated by others, where they cannot be counted.
+        load: returns a fresh instance, to process one signal.
+        rate: of its input, in Hz.
+        package: on the package index; the name of a program; or empty for our own code.
+        licence: of the code, and of the weights if it differs.
+        weights: glob patterns of ONNX files below site-packages, to count the parameters.
+        parameters: as stated by its authors, if they cannot be counted.
     """
 
     load: Callable[[], Process]

@@ -1,12 +1,12 @@
-"""Scores exdiff's models beside the rivals' results on the same data, and writes the table of docs/benchmarks.md.
+"""Score exdiff's models beside the rivals' results on the same data, and write the table of docs/benchmarks.md.
 
     python benchmarks/rivals/table.py DATA OUT [--model NAME ...] [--write docs/benchmarks.md]
 
-OUT is what rivals.py made of DATA; a rival that has not enhanced all files is left out and named. Models are timed like
-the rivals were: the first three files, one thread, the median, the first call not counted. The scores are kept in
-OUT/table.jsonl: an interrupted run goes on from there, and the same run again takes seconds; after a change of the
-data, the models or the rivals' results it must be removed. Prints Markdown, or puts it between the two comments of the
-page.
+OUT is the folder that rivals.py made from DATA; a rival with missing files is left out, with a message. Models are
+timed like the rivals: the median over the first three files, one thread, without the first call. Scores are stored in
+OUT/table.jsonl, so an interrupted run continues from there, and repeating a finished run takes seconds. Delete that
+file after changing the data, the models or the rivals' results. Prints Markdown, or inserts it between two comments of
+the page.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float | None, decimals: int, sign: str = "") -> str:
-    """Rounded; nothing where there is nothing."""
+    """A rounded number; empty for None."""
     return "" if value is None else f"{value:{sign}.{decimals}f}"
 
 
 def count(facts: Facts) -> str:
-    """Parameters as a person reads them.
+    """The number of parameters, human-readable.
 
     Example:
         >>> count({"parameters": 48213}), count({"parameters": 2_100_000, "parameters_are": "stated"})
@@ -71,13 +71,13 @@ def count(facts: Facts) -> str:
 
 
 def ranked(result: Mapping[str, Any]) -> list[str]:
-    """Names of the systems, the best SI-SDR first."""
+    """Names of the systems, best SI-SDR first."""
     means = {name: table["si_sdr"]["mean"] for name, table in result["systems"].items()}
     return sorted(means, key=lambda name: math.inf if means[name] is None else -means[name])
 
 
 def scores(result: Mapping[str, Any], facts: Mapping[str, Facts]) -> str:
-    """Means of every system, with what it is."""
+    """Mean scores of every system, and the facts about it."""
     head = ["system", *(heading for heading, _ in SCORES.values())]
     head += ["package", "licence", "rate, Hz", "parameters", "RTF"]
     rows = []
@@ -100,7 +100,7 @@ def differences(result: Mapping[str, Any], model: str) -> str:
 
 
 def difference(value: Mapping[str, Any], decimals: int) -> str:
-    r"""Mean and interval, with a star where the interval leaves out zero.
+    r"""Mean and interval, with a star if the interval excludes zero.
 
     Example:
         >>> difference({"mean": -1.0, "ci95": [-1.5, -0.5]}, 1)
@@ -114,7 +114,7 @@ def difference(value: Mapping[str, Any], decimals: int) -> str:
 
 
 def kind(file: str) -> str | None:
-    """Of the interference, where the name tells.
+    """The kind of interference, if the name of the file has it.
 
     Example:
         >>> kind("003_noise_+10dB"), kind("p232_001")
@@ -125,7 +125,7 @@ def kind(file: str) -> str | None:
 
 
 def by_kind(result: Mapping[str, Any]) -> str:
-    """Mean SI-SDR for each kind of interference; empty if the names of the files tell none."""
+    """Mean SI-SDR for each kind of interference; empty if the names of the files have none."""
     kinds = list(dict.fromkeys(k for row in result["rows"] if (k := kind(row["file"]))))
     if not kinds:
         return ""
@@ -138,13 +138,13 @@ def by_kind(result: Mapping[str, Any]) -> str:
 
 
 def report(result: Mapping[str, Any], facts: Mapping[str, Facts], model: str) -> str:
-    """The tables and what they are of."""
+    """The tables with their captions."""
     failed = {name: table["errors"] for name, table in result["systems"].items() if table["errors"]}
     parts = [
         scores(result, facts),
-        f"Means over {result['files']} files. RTF: seconds of work per second of audio, one thread.",
+        f"Means over {result['files']} files. RTF: seconds of processing per second of audio, one thread.",
         differences(result, model),
-        "Means of the differences file by file [95 % bootstrap interval]; \\* the interval leaves out zero.",
+        "Means of the differences file by file [95 % bootstrap interval]; \\* the interval excludes zero.",
         by_kind(result),
         *(f"{name}: {many} files failed." for name, many in failed.items()),
     ]
@@ -155,7 +155,7 @@ def inserted(page: str, table: str) -> str:
     """The page with the table between the two comments.
 
     Raises:
-        ValueError: they are not there, once each and in order.
+        ValueError: the page lacks one of them, or they are in the wrong order.
     """
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -165,24 +165,24 @@ def inserted(page: str, table: str) -> str:
 
 
 def finished(out: Path, names: Sequence[str]) -> dict[str, Facts]:
-    """The rivals that have enhanced all files: name -> what OUT/NAME.json says."""
+    """The rivals whose results are complete: name -> contents of OUT/NAME.json."""
     found = {}
     for path in sorted(out.glob("*.json")):
         facts = json.loads(path.read_text(encoding="utf-8"))
         missing = sum(not (out / path.stem / f"{name}.wav").exists() for name in names)
         if missing:
-            print(f"{path.stem} is left out: {missing} of {len(names)} files are not enhanced", file=sys.stderr)
+            print(f"{path.stem} is left out: {missing} of {len(names)} files are missing", file=sys.stderr)
         else:
             found[path.stem] = facts
     return found
 
 
 def model_facts(text: str, data: Path) -> Facts:
-    """What one of our models is, and how fast by one thread."""
+    """Facts about one of our models, and its speed with one thread."""
     from exdiff import __version__
-    from exdiff.checkpoint import load_model
-    from exdiff.cost import parameters
+    from exdiff.checkpoints.checkpoint import load_model
     from exdiff.evaluation import find_pairs, load_enhancer, parse_model
+    from exdiff.model.nn.cost import parameters
 
     name, options = parse_model(text)
     model, recipe = load_model(name)
@@ -197,12 +197,12 @@ def model_facts(text: str, data: Path) -> Facts:
 
 
 def arguments() -> argparse.Namespace:
-    """What was typed."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", nargs="+", default=["speech", "speech@steps=0"])
-    parser.add_argument("--workers", type=int, default=1, help="processes that score")
+    parser.add_argument("--workers", type=int, default=1, help="processes that compute scores")
     parser.add_argument("--write", type=Path, metavar="PAGE")
     return parser.parse_args()
 
@@ -215,7 +215,7 @@ def main() -> None:
 
     options = arguments()
     if options.write:
-        inserted(options.write.read_text(encoding="utf-8"), "")  # a page without the place for it fails now
+        inserted(options.write.read_text(encoding="utf-8"), "")  # fail early if the page lacks the comments
     torch.set_num_threads(1)
     rivals = finished(options.out, [pair.name for pair in find_pairs(options.data)])
     facts = {text: model_facts(text, options.data) for text in options.model} | rivals
@@ -229,7 +229,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from exdiff.errors import ExDiffError
+    from exdiff.core.errors import ExDiffError
 
     try:
         main()

@@ -1,4 +1,4 @@
-"""Counts the parameters in files of the ONNX format, also in those within a .tar.gz."""
+"""Count the parameters in ONNX files, also inside a .tar.gz."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def parameters(paths: Sequence[Path]) -> int:
-    """Weights in these files: initialisers of floating or 8-bit type, one number alone not being a weight."""
+    """Number of parameters: floating-point or 8-bit initialisers and constants, except single numbers."""
     onnx = importlib.import_module("onnx")
     kinds = {getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT16", "DOUBLE", "INT8", "UINT8")}
     graphs = [onnx.load_from_string(content).graph for path in paths for content in _models(path)]

@@ -10,14 +10,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from exdiff.config import Recipe
-    from exdiff.enhancer import Enhancer, load
-    from exdiff.model import ExDiff
+    from exdiff.core.recipe import Recipe
+    from exdiff.inference.enhancer import Enhancer
+    from exdiff.inference.loading import load
+    from exdiff.model.exdiff import ExDiff
 
 __version__ = "0.1.0"
 __all__ = ["Enhancer", "ExDiff", "Recipe", "__version__", "load"]
 
-_HOMES = {"Enhancer": "exdiff.enhancer", "load": "exdiff.enhancer", "ExDiff": "exdiff.model", "Recipe": "exdiff.config"}
+_HOMES = {
+    "Enhancer": "exdiff.inference.enhancer",
+    "load": "exdiff.inference.loading",
+    "ExDiff": "exdiff.model.exdiff",
+    "Recipe": "exdiff.core.recipe",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 from exdiff.audio import AudioReader, AudioWriter, decode, encode
 from exdiff.audio.integrity import missing_bytes
-from exdiff.errors import AudioError
+from exdiff.core.errors import AudioError
 
 LONG = np.random.default_rng(1).uniform(-0.5, 0.5, (1, 160000)).astype(np.float32)
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 40000)).astype(np.float32)
@@ -29,7 +29,7 @@ def test_what_is_no_audio(tmp_path, capfd):
     (tmp_path / "bytes.m4a").write_bytes(os.urandom(3000))
     (tmp_path / "empty.wav").touch()
     for name in ("text.wav", "text.mp3", "bytes.m4a"):
-        refuse(tmp_path / name, "not an audio or video file|has no audio stream")
+        refuse(tmp_path / name, "not a readable audio or video file|has no audio stream")
     refuse(tmp_path / "empty.wav", "empty")
     refuse(tmp_path / "nowhere.wav", "does not exist")
     refuse(tmp_path, "a folder, not an audio file")
@@ -66,7 +66,7 @@ def test_what_was_cut_short(tmp_path, name, share):
     decode(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    refuse(path, "truncated|not an audio|damaged|holds no samples")
+    refuse(path, "truncated|not a readable audio|damaged|holds no samples")
 
 
 def test_an_mp4_whose_index_comes_first(tmp_path):
@@ -180,6 +180,13 @@ def test_places_that_cannot_be_written(tmp_path):
     with pytest.raises(AudioError, match="cannot write"):
         encode(tmp_path / "folder.wav", NOISE, 16000)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.wav"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder that takes no files, not even the superuser's")
+@pytest.mark.parametrize("name", ["x.wav", "x.mp3", "x.m4a"])
+def test_the_system_s_reason_is_said(name):
+    with pytest.raises(AudioError, match=f"cannot write /proc/self/{name}: No such file or directory$"):
+        AudioWriter(f"/proc/self/{name}", 16000, 1)
 
 
 def test_formats_and_channels_that_do_not_exist(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import soundfile
 
 from exdiff.audio.formats import FORMATS, SUFFIXES, check_channels, codec_for, rate_for, same_format
-from exdiff.errors import AudioError
+from exdiff.core.errors import AudioError
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "m4a"])

@@ -67,8 +67,8 @@ def test_a_late_rival_is_enhanced_in_place(script, tmp_path):
     late = systems.Rival(lambda: lambda wave: 0.5 * np.pad(wave, (200, 0)), 16000, "numpy", "BSD", parameters=0)
     systems.RIVALS["late"] = late
     out = tmp_path / "out"
-    assert rivals.work("late", files, out, 2, False) == "2 files enhanced, 0 were there; 200 samples late"
-    assert rivals.work("late", files, out, None, False) == "1 files enhanced, 2 were there; 200 samples late"
+    assert rivals.work("late", files, out, 2, False) == "2 files enhanced, 0 already done; delay 200 samples"
+    assert rivals.work("late", files, out, None, False) == "1 files enhanced, 2 already done; delay 200 samples"
     estimate, rate = soundfile.read(out / "late" / "1.wav", dtype="float32")
     np.testing.assert_allclose(estimate, 0.5 * noise(1), atol=1e-6)
     assert rate == 16000

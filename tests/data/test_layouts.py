@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from exdiff.audio import decode
-from exdiff.data.layouts import audio_files, find_items, scan
-from exdiff.errors import DataError
+from exdiff.audio.files import audio_files
+from exdiff.core.errors import DataError
+from exdiff.data.layouts import find_items, scan
 
 from .conftest import tone, write
 
@@ -30,7 +31,7 @@ def test_a_test_set_is_not_trained_on(voicebank):
     for folder in voicebank.glob("*trainset*"):
         shutil.rmtree(folder)
     for split in ("train", "valid"):
-        with pytest.raises(DataError, match=f"holds test data alone, nothing of the split '{split}'"):
+        with pytest.raises(DataError, match=f"holds only test data, nothing for the split '{split}'"):
             find_items(voicebank, split)
     with pytest.raises(DataError, match="unknown split 'tset'; did you mean 'test'"):
         find_items(voicebank, "tset")
@@ -83,6 +84,7 @@ def test_a_song_may_be_called_test(tmp_path):
 def test_hidden_files_are_left_out(voicebank):
     hidden = voicebank / "clean_testset_wav" / "._p0.wav"
     hidden.write_bytes(b"from macOS")
+    shutil.copytree(voicebank / "noisy_testset_wav", voicebank / "noisy_testset_wav" / ".snapshot")
     assert hidden not in audio_files(voicebank)
     assert len(find_items(voicebank, "test")) == 2
 

@@ -11,10 +11,11 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from exdiff.config import build
+from exdiff.core.config import build
+from exdiff.core.errors import ConfigError, DataError
 from exdiff.data import DATASETS, ClipCache, Mixer, mix_clips
 from exdiff.data.clips import Clip
-from exdiff.errors import ConfigError, DataError
+from exdiff.data.mixer import target_weights
 
 RATE, SECONDS = 8000, 0.5
 TONES = {"ann": 300, "bob": 500, "cid": 800, "noise": 2000, "music": 3000}
@@ -168,9 +169,9 @@ def test_targets_follow_their_scores_and_sources(clips, cache, make):
     assert weighted == pytest.approx({"ann": 0.8, "bob": 0.0, "cid": 0.2}, abs=0.07)
 
 
-def test_a_clip_without_a_score_takes_the_mean_of_its_speaker(clips, cache):
+def test_a_clip_without_a_score_takes_the_mean_of_its_speaker(clips):
     scored = [Clip(c.path, c.kind, c.speaker, c.source, ovrl=4.0 if c.path.stem == "ann1" else None) for c in clips]
-    weight = Mixer(scored, cache, segment_seconds=0.1, sample_rate=RATE, clean_ovrl=3.0)._target_weight
+    weight = target_weights(scored, range(6), {}, 3.0)
     assert weight[0] == weight[1] > weight[2] == weight[5]
 
 
@@ -184,6 +185,24 @@ def test_a_string_of_clips_has_one_level(make):
         quiet = (frames > 0.05 * frames.max()) & (frames < 0.7 * frames.max())
         assert len(loud) > 10
         assert quiet.sum() <= 2 * (np.diff((frames > 0.05 * frames.max()).astype(int)) != 0).sum() + 2, i
+
+
+def test_only_what_an_example_needs_is_read(clips, cache, monkeypatch):
+    """A clip's level is known: a draw from a long recording reads no more than an example of it."""
+    frames = []
+    read = ClipCache.read
+
+    def counted(self, index, start=0, length=None):
+        samples = read(self, index, start, length)
+        frames.append(len(samples))
+        return samples
+
+    monkeypatch.setattr(ClipCache, "read", counted)
+    mixer = Mixer(clips, cache, segment_seconds=0.1, sample_rate=RATE, mix={**PLAIN, "noise": 0, "babble": 1})
+    for i in range(20):
+        mixer[i]
+    assert len(frames) > 20
+    assert max(frames) <= 0.1 * RATE < cache.lengths.min()
 
 
 def test_rooms_keep_the_direct_sound_in_place(make):
@@ -214,14 +233,19 @@ def test_band_limits_are_on_both(make):
 
 
 def test_there_must_be_something_to_mix(clips, tmp_path):
-    def mixer(*keep: str) -> Mixer:
+    def mixer(*keep: str, **options) -> Mixer:
         chosen = [c for c in clips if c.path.stem in keep]
-        return Mixer(chosen, ClipCache(chosen, tmp_path, RATE), segment_seconds=SECONDS, sample_rate=RATE)
+        held = ClipCache(chosen, tmp_path, RATE)
+        return Mixer(chosen, held, segment_seconds=SECONDS, sample_rate=RATE, **options)
 
     with pytest.raises(DataError, match="no clip of kind 'speech'"):
         mixer("noise1")
     with pytest.raises(DataError, match="nothing to mix speech with"):
         mixer("ann1", "ann2")
+    with pytest.raises(DataError, match="source_weights and clean_ovrl leave no speech to draw"):
+        mixer("ann1", "noise1", source_weights={"ann": 0.0})
+    with pytest.raises(ConfigError, match=r"mix: snr_db must be \[low, high\], got \[18, -6\]"):
+        mixer("ann1", "noise1", mix={"snr_db": [18, -6]})
     assert mixer("ann1", "bob1")[0][1].any()
     assert mixer("ann1", "noise2")[0][1].any()
 
@@ -244,6 +268,6 @@ def test_a_data_section_is_built_from_files(clips, tmp_path, monkeypatch):
     assert isinstance(mixer, Mixer)
     assert [c.ovrl for c in mixer.clips].count(3.0) == 1
     assert mixer[0][1].any()
-    with pytest.raises(ConfigError, match="unexpected keyword argument 'snr'"):
+    with pytest.raises(ConfigError, match="mix: unknown key 'snr'; did you mean 'snr_db'"):
         build(DATASETS, {**section, "mix": {"snr": [0, 1]}}, sample_rate=RATE, seed=0, segment_seconds=SECONDS)
     assert DATASETS["mix"] is mix_clips

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from exdiff.core.errors import DataError
 from exdiff.data import Pairs
-from exdiff.errors import DataError
 
 from .conftest import RATE, tone, write
 

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from exdiff.config import Recipe
+from exdiff.core.errors import AudioError, ConfigError, DataError
+from exdiff.core.recipe import Recipe
 from exdiff.data import DATASETS, Shards
 from exdiff.data.layouts import find_items
 from exdiff.data.shards import Signals, access, examples_of, find_source, read_signals, write_shards
 from exdiff.data.shards.order import Order
-from exdiff.errors import AudioError, ConfigError, DataError
 
 from .conftest import RATE, tone, write
 
@@ -150,7 +150,7 @@ def test_examples_of_a_recipe(tmp_path):
     assert any(
         np.allclose(found[i][0], clean, atol=1e-4) and np.allclose(found[i][1], mixture, atol=1e-4) for i in range(3)
     )
-    with pytest.raises(ConfigError, match="how long shall an example be"):
+    with pytest.raises(ConfigError, match="it is the length of an example"):
         next(examples_of(Recipe("x"), 1, DATASETS))
 
 
@@ -255,7 +255,12 @@ def test_songs_are_mixed_as_from_files(tmp_path):
         assert vocals.any()
         assert np.sqrt(np.mean(mixture**2)) == pytest.approx(0.1, rel=0.01)
         np.testing.assert_array_equal(data[1][1], mixture)
-    with pytest.raises(ValueError, match="unknown key of mix: 'remx'; did you mean 'remix'"):
+    for key, value in (("speed", [0.9, 1.1]), ("snr_db", [-10, 6])):
+        with pytest.raises(DataError, match=f"mix: {key} needs whole songs, which shards do not hold"):
+            Shards(**OPTIONS, urls=str(tmp_path / "s"), mix={**plain, key: value})
+    with pytest.raises(ConfigError, match=r"mix: gain_db must be \[low, high\], got \[4, -4\]"):
+        Shards(**OPTIONS, urls=str(tmp_path / "s"), mix={"gain_db": [4, -4]})
+    with pytest.raises(ConfigError, match="mix: unknown key 'remx'; did you mean 'remix'"):
         Shards(**OPTIONS, urls=str(tmp_path / "s"), mix={"remx": 1})
 
 
@@ -326,13 +331,13 @@ GOOD = [("0.clean.flac", flac()), ("0.mixture.flac", flac())]
         ([("/etc/passwd", b"x")], "refused, it has a member '/etc/passwd'"),
         ([("0.pyd", b"x")], "refused, it has a member '0.pyd'"),
         ([("0.vocals.flac", flac())], "refused, it has a member '0.vocals.flac'"),
-        ([("0.clean.flac", "/etc/passwd")], "is a link or no plain file"),
+        ([("0.clean.flac", "/etc/passwd")], "is a link or not a plain file"),
         ([("0.json", bytes((1 << 20) + 1))], "has 1048577 bytes, more than"),
         ([GOOD[0]], "sample '0' holds clean, not what pairs need"),
         ([GOOD[0], *GOOD], "'0' has two members 'clean'"),
         ([*GOOD, ("1.clean.flac", flac())], "holds more samples, index.json says 1"),
         ([], "holds 0 samples, index.json says 1"),
-        ([("0.clean.flac", b"not audio"), GOOD[1]], "clean is no FLAC or WAV audio"),
+        ([("0.clean.flac", b"not audio"), GOOD[1]], "clean is not FLAC or WAV audio"),
         ([("0.clean.flac", flac()[:3000]), GOOD[1]], r"clean is (damaged|cut short)"),
     ],
 )
@@ -351,7 +356,7 @@ def test_long_names_and_unequal_partners_are_refused(tmp_path):
         ]
     short = io.BytesIO()
     soundfile.write(short, tone(0)[0][:-5], RATE, format="FLAC")
-    with pytest.raises(DataError, match="another rate or length"):
+    with pytest.raises(DataError, match="differs in rate or length"):
         Shards(**OPTIONS, urls=foreign(tmp_path / "b", [GOOD[0], ("0.mixture.flac", short.getvalue())]))[0]
 
 
@@ -364,7 +369,7 @@ def test_long_names_and_unequal_partners_are_refused(tmp_path):
         ({"shards": [{"name": "a.tar", "samples": 1}] * 2}, "names a shard twice"),
         ({"shards": []}, "out of range"),
         ({"shards": [{"name": "a.tar"}]}, "no 'samples'"),
-        ({"format": "other"}, "no index of exdiff-shards"),
+        ({"format": "other"}, "not an index of exdiff-shards"),
         ({"version": 2}, "its version is 2, this program reads 1"),
         ({"kind": "images"}, "its kind is 'images', known are pairs, songs"),
     ],

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from exdiff.core.errors import DataError
 from exdiff.data import Songs
 from exdiff.data.augment import pan, widen
-from exdiff.data.songs import SongMix, mix_song
-from exdiff.errors import DataError
+from exdiff.data.song_mix import SongMix, mix_song
 
 from .conftest import RATE, tone, write
 

@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from exdiff.errors import ConfigError, DataError
+from exdiff.core.errors import ConfigError, DataError
 from exdiff.evaluation import Pair, evaluate, evaluate_pairs
 from exdiff.evaluation.journal import Journal, fingerprint
 
@@ -78,7 +78,7 @@ def test_another_run_s_journal_is_refused_and_kept(tmp_path):
         Journal(path, SETTINGS | {"metrics": ["pesq"]})
     assert path.read_text() == before
     path.write_text("my notes\n")
-    with pytest.raises(ConfigError, match="no run of this program; remove it"):
+    with pytest.raises(ConfigError, match="is not a journal of exdiff; remove it"):
         Journal(path, SETTINGS)
     with pytest.raises(ConfigError, match="cannot be used"):
         Journal(tmp_path, SETTINGS)

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from exdiff.errors import AudioError, DataError
+from exdiff.core.errors import AudioError, DataError
 from exdiff.evaluation import Pair, find_pairs
 
 from .conftest import RATE, signals, write

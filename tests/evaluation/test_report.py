@@ -40,7 +40,7 @@ def test_tables_by_hand():
     ]
     assert "| A - mixture | +3.00 [+2.00, +4.00]* | -0.010 [-0.020, +0.001] |" in lines
     assert lines[-2:] == [
-        "- mixture: 1 files failed, see the rows with `error`.",
+        "- mixture: failed files: 1, see `error` in the rows.",
         "- mixture: undefined and left out: estoi for 9 files.",
     ]
 

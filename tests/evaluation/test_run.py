@@ -10,11 +10,11 @@ import time
 import numpy as np
 import pytest
 
-import exdiff.enhancer
-from exdiff.errors import AudioError, ConfigError, DataError, ExDiffError
+import exdiff.inference.loading
+from exdiff.core.errors import AudioError, ConfigError, DataError, ExDiffError
 from exdiff.evaluation import Pair, evaluate, evaluate_pairs, save_json, to_markdown
-from exdiff.evaluation.workers import Job, scorer
-from exdiff.metrics import METRICS
+from exdiff.evaluation.metrics import METRICS
+from exdiff.evaluation.workers import ScoringTask, scorer
 
 from .conftest import RATE, signals, write
 
@@ -30,7 +30,9 @@ def towards_clean(audio, sample_rate):
 
 @pytest.fixture
 def model(monkeypatch):
-    monkeypatch.setattr(exdiff.enhancer, "load", lambda name: lambda audio, rate, **_: towards_clean(audio, rate))
+    monkeypatch.setattr(
+        exdiff.inference.loading, "load", lambda name: lambda audio, rate, **_: towards_clean(audio, rate)
+    )
 
 
 def test_evaluate_end_to_end_has_the_promised_shape(speech, tmp_path, model):
@@ -70,7 +72,7 @@ def test_songs_are_enhanced_in_stereo_and_scored_as_their_mean(songs, monkeypatc
         shapes.append(audio.shape)
         return audio * 0.5
 
-    monkeypatch.setattr(exdiff.enhancer, "load", lambda name: enhance)
+    monkeypatch.setattr(exdiff.inference.loading, "load", lambda name: enhance)
     result = evaluate(songs, ["vocals"], metrics=["si_sdr"], limit=1)
     assert shapes[-1] == (2, RATE // 2)
     vocals, accompaniment = signals(0, channels=2)
@@ -96,7 +98,7 @@ def test_a_failure_costs_its_row_only(speech, tmp_path):
     assert "7997 samples at 16000 Hz, expected 8000" in errors["000", "est"]
     assert errors["000", "mixture"] is None and errors["002", "est"] is None
     assert result["systems"]["est"]["errors"] == 2 and result["systems"]["mixture"]["errors"] == 1
-    assert "est: 2 files failed" in to_markdown(result)
+    assert "est: failed files: 2" in to_markdown(result)
     json.dumps(result, allow_nan=False)
 
 
@@ -140,7 +142,7 @@ def test_wrong_usage_is_said_before_any_work(speech, tmp_path, monkeypatch):
     (tmp_path / "est").mkdir()
     for error, message, call in [
         (ConfigError, "unknown metric 'pesk'; did you mean 'pesq'", lambda: evaluate(speech, metrics=["pesk"])),
-        (ConfigError, "no metric is named; allowed: si_sdr", lambda: evaluate(speech, metrics=[])),
+        (ConfigError, "no metric is given; allowed: si_sdr", lambda: evaluate(speech, metrics=[])),
         (ConfigError, "limit must be 1 or more, got 0", lambda: evaluate(speech, limit=0, metrics=["si_sdr"])),
         (ConfigError, "workers must be 1 or more", lambda: evaluate_pairs([pair], {}, workers=0)),
         (ConfigError, "no system may be called 'mixture'", lambda: evaluate_pairs([pair], {"mixture": towards_clean})),
@@ -163,7 +165,7 @@ class Deadly:
 
 def test_a_dead_worker_is_an_error_with_a_remedy():
     with pytest.raises(ExDiffError, match="workers=1"), scorer(["si_sdr"], 2) as score:
-        score([Job({"file": Deadly()})])
+        score([ScoringTask({"file": Deadly()})])
 
 
 def test_starting_workers_leaves_the_environment_alone(monkeypatch):
@@ -171,5 +173,5 @@ def test_starting_workers_leaves_the_environment_alone(monkeypatch):
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     before = dict(os.environ)
     with scorer(["si_sdr"], 2) as score:
-        assert score([Job({"file": "f"})]) == [{"file": "f"}]
+        assert score([ScoringTask({"file": "f"})]) == [{"file": "f"}]
         assert dict(os.environ) == before

@@ -7,8 +7,9 @@ import inspect
 import numpy as np
 import pytest
 
-import exdiff.enhancer
-from exdiff.errors import ConfigError, DataError
+import exdiff.inference.enhancer
+import exdiff.inference.loading
+from exdiff.core.errors import ConfigError, DataError
 from exdiff.evaluation import EstimateFolder, load_enhancer, parse_model
 from exdiff.evaluation.systems import OPTIONS, load_systems
 
@@ -56,7 +57,7 @@ def calls(monkeypatch):
 
         return enhancer
 
-    monkeypatch.setattr(exdiff.enhancer, "load", load)
+    monkeypatch.setattr(exdiff.inference.loading, "load", load)
     return seen
 
 
@@ -68,7 +69,7 @@ def test_options_reach_the_model_after_one_call_to_warm_up(calls):
 
 
 def test_every_option_is_one_of_the_enhancer_s_own():
-    assert set(OPTIONS) <= set(inspect.signature(exdiff.enhancer.Enhancer.__call__).parameters)
+    assert set(OPTIONS) <= set(inspect.signature(exdiff.inference.enhancer.Enhancer.__call__).parameters)
 
 
 def test_systems_are_named_after_their_folder_unless_two_agree(calls, tmp_path):
@@ -109,7 +110,7 @@ def test_estimates_are_found_by_name_with_any_suffix(tmp_path):
     folder.require(["a.b", "song [1]"])
     assert np.allclose(folder.read("a.b")[0], signals(0)[0], atol=1e-4)
     assert np.array_equal(folder.read("song [1]")[0], signals(1)[0])
-    with pytest.raises(DataError, match="lacks the estimates of 2 files; first: 'x'"):
+    with pytest.raises(DataError, match="lacks the estimates of 2 files; the first is 'x'"):
         folder.require(["a.b", "x", "y"])
     with pytest.raises(DataError, match="no estimate of 'x'"):
         folder.read("x")

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from exdiff.diffusion import BrownianPath, OUVEPath
-from exdiff.errors import ConfigError
+from exdiff.core.errors import ConfigError
 from exdiff.evaluation import Pair, to_markdown
 from exdiff.evaluation.report import trust_tables
 from exdiff.evaluation.statistics import clustered_correlation, spearman
@@ -24,7 +23,8 @@ from exdiff.evaluation.trust import (
     sampling,
     spread_db,
 )
-from exdiff.samplers import SAMPLERS
+from exdiff.model.diffusion import BrownianPath, OUVEPath
+from exdiff.model.samplers import SAMPLERS
 
 RATE = 100
 
@@ -90,9 +90,9 @@ def test_what_it_chooses_depends_on_the_seed():
     """On a real model: the deterministic bridge gives one answer, its posterior steps several."""
     import torch
 
-    from exdiff.checkpoint import build_model
-    from exdiff.config import Recipe
-    from exdiff.enhancer import from_recipe
+    from exdiff.checkpoints.checkpoint import build_model
+    from exdiff.core.recipe import Recipe
+    from exdiff.inference.loading import from_recipe
 
     torch.manual_seed(0)
     overrides = ["path.type=brownian", "sampler.type=exponential", "sampler.steps=1", "sampler.t_end=0.0"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from exdiff.config import Recipe
+from exdiff.core.recipe import Recipe
 
 QUICK = ["training.segment_seconds=0.1", "training.log_every=2", "training.warmup=1", "training.batch=2"]
 QUICK += ["training.workers=0", "training.save_steps=0", "training.validate_steps=0", "training.validate_examples=2"]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from exdiff.diffusion import normal_like
+from exdiff.model.diffusion import normal_like
 from exdiff.training import Options, train
-from exdiff.training.batches import Batches, mixed, split
-from exdiff.training.ranks import Ranks
+from exdiff.training.batches import Batches, combined_seed, indices_of
+from exdiff.training.world import World
 
 
 class Numbers:
@@ -20,14 +20,15 @@ class Numbers:
 
 
 def alone(rank=0, count=1):
-    ranks = Ranks(torch.device("cpu"), torch.float32)
-    ranks.rank, ranks.count = rank, count
-    return ranks
+    world = World(torch.device("cpu"), torch.float32)
+    world.rank, world.size = rank, count
+    return world
 
 
 @pytest.mark.parametrize(("count", "accumulate"), [(1, 1), (2, 1), (1, 3), (3, 2), (6, 2)])
 def test_the_parts_are_the_whole_in_order(count, accumulate):
-    parts = [part for rank in range(count) for part in split(12, 5, rank, count, accumulate)]
+    options = Options(batch=12, accumulate=accumulate)
+    parts = [part for rank in range(count) for part in indices_of(5, options, alone(rank, count))]
     assert len(parts) == count * accumulate
     assert [index for part in parts for index in part] == list(range(60, 72))
 
@@ -53,7 +54,8 @@ def test_every_process_gets_its_examples_and_their_noise(workers):
 
 
 def test_neighbouring_examples_begin_unlike():
-    first = torch.cat([torch.rand(1, generator=torch.Generator().manual_seed(mixed(0, i))) for i in range(1000)])
+    seeds = [combined_seed(0, index) for index in range(1000)]
+    first = torch.cat([torch.rand(1, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
     steps = torch.corrcoef(torch.stack([first[:-1], first[1:]]))[0, 1]
     assert abs(steps) < 0.1
     assert abs(first.mean() - 0.5) < 0.03

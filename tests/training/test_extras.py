@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from exdiff.errors import ConfigError
+from exdiff.core.errors import ConfigError
 from exdiff.training import loop, train
-from exdiff.training.board import spectrograms
 from exdiff.training.profile import PHASES
 from exdiff.training.stop import Stop
+from exdiff.training.tensorboard import spectrograms
 
 
 def test_a_profile_says_where_the_time_goes(tmp_path, recipe):
@@ -36,7 +36,7 @@ def test_a_profile_says_where_the_time_goes(tmp_path, recipe):
 def test_a_run_too_short_for_a_profile_says_so(tmp_path, recipe):
     said = []
     train(recipe("training.steps=9"), tmp_path, profile=True, report=said.append)
-    assert "too short a run to profile: it takes 10 steps" in said
+    assert "the run is too short to profile: it takes 10 steps" in said
     assert not (tmp_path / "profile.txt").exists()
 
 
@@ -72,7 +72,8 @@ def test_spectrograms_share_one_scale():
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_networks_take_the_same_steps(tmp_path, recipe, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool of processes to stay behind
-    smaller = ["extractor={}", "fusion={}", "model={output: denoised, weights: {si_sdr: 0.0}}", "training.steps=2"]
+    smaller = ["extractor={}", "fusion={}", "model={output: denoised}", "training.steps=2"]
+    smaller += ["objective={weights: {si_sdr: 0.0}}"]
     smaller += ["backbone={type: compact, channels: [4], blocks: 0, middle: 0, hidden: 1, embedding: 4}"]
     plain = train(recipe(*smaller), tmp_path / "plain")
     compiled = train(recipe(*smaller, "training.compile=true"), tmp_path / "compiled")
@@ -85,27 +86,40 @@ def test_the_first_signal_is_a_wish_and_the_second_an_order():
     before = signal.getsignal(signal.SIGINT)
     with Stop() as stop:
         signal.raise_signal(signal.SIGINT)
-        assert stop.asked
+        assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_signal_that_the_parent_ignores_stays_ignored():
+    """A script's `exdiff train ... &` must not stop when somebody presses Ctrl-C for something else."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert not stop.requested
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.requested
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_an_interrupted_run_ends_after_its_step_saved_and_goes_on(tmp_path, recipe, same, log, monkeypatch):
     plan = recipe("training.steps=4")
     train(plan, tmp_path / "whole")
-    step = loop.learn
+    step = loop.train_step
 
     def interrupted(state, *arguments):
         if state.step == 1:
             signal.raise_signal(signal.SIGINT)
         return step(state, *arguments)
 
-    monkeypatch.setattr(loop, "learn", interrupted)
+    monkeypatch.setattr(loop, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(plan, tmp_path / "cut")
     assert torch.load(tmp_path / "cut" / "state.pt", weights_only=True)["step"] == 2
     assert not any("validation" in line for line in log(tmp_path / "cut")), "who interrupts does not want to wait"
-    monkeypatch.setattr(loop, "learn", step)
+    monkeypatch.setattr(loop, "train_step", step)
     train(plan, tmp_path / "cut", resume=True)
     same(tmp_path / "whole", tmp_path / "cut")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exdiff.errors import CheckpointError
+from exdiff.core.errors import CheckpointError
 from exdiff.training import train
 
 CLOCKS = {"minutes", "audio_per_second", "waiting"}
@@ -126,7 +126,7 @@ def test_what_a_killed_save_left_is_of_no_account(runs, resumed, same):
 def test_no_whole_state_at_all_is_a_clear_error(runs, resumed):
     for name in ("state.pt", "state.previous.pt"):
         shorten(runs / "cut" / name, 0.5)
-    with pytest.raises(CheckpointError, match=r"state.pt is damaged .* no earlier one is whole; delete") as caught:
+    with pytest.raises(CheckpointError, match=r"state.pt is damaged .* no earlier one is intact; delete") as caught:
         resumed(runs / "cut")
     assert "\n" not in str(caught.value)
 
@@ -135,7 +135,7 @@ def test_a_run_killed_before_its_first_state_begins_anew(tmp_path, recipe, log):
     (tmp_path / "log.jsonl").write_text('{"step": 2, "loss": 1.0}\n{"st')
     said = []
     train(recipe("training.steps=2"), tmp_path, resume=True, report=said.append)
-    assert said[0] == f"{tmp_path} holds no state to resume: beginning anew"
+    assert said[0] == f"{tmp_path} holds no state to resume: starting from the beginning"
     assert [line["step"] for line in log(tmp_path)] == [2, 2, 2]
     assert log(tmp_path)[0]["loss"] != 1.0
 

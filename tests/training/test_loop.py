@@ -7,10 +7,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from exdiff.checkpoint import load_model
-from exdiff.config import Recipe
-from exdiff.errors import CheckpointError, ConfigError
+from exdiff.checkpoints.checkpoint import load_model
+from exdiff.core.errors import CheckpointError, ConfigError
+from exdiff.core.recipe import Recipe
 from exdiff.training import Options, loop, train
+from exdiff.training.objective import Objective
 from exdiff.training.schedule import due, learning_rate
 
 
@@ -47,7 +48,7 @@ def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, options, recipe, li
     class PowerCut(Exception):
         pass
 
-    step, done = loop.learn, []
+    step, done = loop.train_step, []
 
     def three_steps(*arguments):
         if len(done) == 3:
@@ -55,14 +56,24 @@ def test_resuming_is_exact_to_the_bit(tmp_path, monkeypatch, options, recipe, li
         done.append(1)
         return step(*arguments)
 
-    monkeypatch.setattr(loop, "learn", three_steps)
+    monkeypatch.setattr(loop, "train_step", three_steps)
     with pytest.raises(PowerCut):
         train(recipe("training.steps=6", "training.save_minutes=0", *changes), tmp_path / "cut")
-    monkeypatch.setattr(loop, "learn", step)
+    monkeypatch.setattr(loop, "train_step", step)
     torch.manual_seed(99)  # nothing may hang on the global generator
     train(plan, tmp_path / "cut", resume=True)
     same(tmp_path / "whole", tmp_path / "cut")
     assert lines(tmp_path / "cut")[-1]["loss"] == lines(tmp_path / "whole")[-1]["loss"]
+
+
+def test_a_run_of_an_earlier_version_is_resumed(tmp_path, recipe):
+    plan = recipe("training.steps=4", "training.adversary=true")
+    train(recipe("training.steps=2", "training.adversary=true"), tmp_path / "old")
+    state = torch.load(tmp_path / "old" / "state.pt", weights_only=True)
+    weights = state["adversary"]["weights"]
+    state["adversary"]["weights"] = {f"discriminators.{name}": value for name, value in weights.items()}
+    torch.save(state, tmp_path / "old" / "state.pt")
+    assert train(plan, tmp_path / "old", resume=True).step == 4
 
 
 def test_workers_do_not_change_the_examples(tmp_path, recipe):
@@ -73,16 +84,14 @@ def test_workers_do_not_change_the_examples(tmp_path, recipe):
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path, monkeypatch, recipe, lines):
-    from exdiff.model import ExDiff
-
-    loss, seen = ExDiff.loss, []
+    call, seen = Objective.__call__, []
 
     def sometimes(self, *arguments):
-        losses = loss(self, *arguments)
-        seen.append({k: v.clone() for k, v in self.state_dict().items()})
+        losses = call(self, *arguments)
+        seen.append({k: v.clone() for k, v in self.model.state_dict().items()})
         return {k: v * torch.nan for k, v in losses.items()} if len(seen) == 3 else losses
 
-    monkeypatch.setattr(ExDiff, "loss", sometimes)
+    monkeypatch.setattr(Objective, "__call__", sometimes)
     state = train(recipe("training.steps=4", "training.log_every=4"), tmp_path)
     changed = [any(not torch.equal(a[k], b[k]) for k in a) for a, b in pairwise(seen)]
     assert changed == [True, True, False]
@@ -95,9 +104,8 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path, monkeypatch,
 def test_a_frozen_extractor_stays_as_it_was(tmp_path, recipe):
     train(recipe("training.steps=2", "backbone={}", "fusion={}", "path={}"), tmp_path / "one")
     first, _ = load_model(tmp_path / "one" / "model")
-    state = train(
-        recipe("training.steps=3", "model.joint=false", f"training.init={tmp_path / 'one' / 'model'}"), tmp_path / "two"
-    )
+    init = f"training.init={tmp_path / 'one' / 'model'}"
+    state = train(recipe("training.steps=3", "objective.joint=false", init), tmp_path / "two")
     for model in (state.model, state.ema.module):
         for key, value in first.extractor.state_dict().items():
             assert torch.equal(model.extractor.state_dict()[key], value), key

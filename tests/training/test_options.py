@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exdiff.errors import ConfigError
+from exdiff.core.errors import ConfigError
 from exdiff.training.options import Options
 
 
@@ -22,8 +22,8 @@ from exdiff.training.options import Options
         ({"init": 3}, "init must be text or a list of texts, got 3"),
         ({"init": ["speech", 3]}, r"init must be text or a list of texts, got \['speech', 3\]"),
         ({"optimiser": None}, "optimiser must be text, got None"),
-        ({"batch": 6, "accumulate": 4}, "batch=6 cannot be divided into 4 parts; make it a multiple of 4"),
-        ({"adversary": True, "accumulate": 2}, "balanced over a whole batch, which accumulate > 1 never sees"),
+        ({"batch": 6, "accumulate": 4}, "batch=6 cannot be divided into 4 micro-batches; make it a multiple of 4"),
+        ({"adversary": True, "accumulate": 2}, "the adversary is balanced over a whole batch, and accumulate > 1"),
         ({"timeout_seconds": 0}, "timeout_seconds must be more than 0, got 0"),
         ({"learnin_rate": 1e-3}, "did you mean 'learning_rate'"),
     ],
@@ -40,6 +40,6 @@ def test_a_whole_number_will_do_for_a_number_and_zero_where_it_means_something()
 
 def test_the_batch_is_of_all_processes():
     options = Options.of({"batch": 12, "accumulate": 2})
-    options.check_parts(3)
-    with pytest.raises(ConfigError, match="batch=12 cannot be divided into 4 processes x 2 parts; .* multiple of 8"):
-        options.check_parts(4)
+    options.check_batch(3)
+    with pytest.raises(ConfigError, match="batch=12 cannot be .* 4 processes x 2 micro-batches; .* multiple of 8"):
+        options.check_batch(4)

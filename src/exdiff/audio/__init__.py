@@ -1,4 +1,4 @@
-"""Audio files and rates: decode anything, encode six formats, resample. The only place that knows codecs."""
+"""Audio files: decode anything, encode six formats, resample. Codecs are used nowhere else."""
 
 from exdiff.audio.decode import AudioInfo, AudioReader, decode, decode_mono
 from exdiff.audio.encode import AudioWriter, clipping_message, encode

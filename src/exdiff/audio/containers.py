@@ -1,8 +1,7 @@
-"""Read m4a, mp4 and every other container through FFmpeg (PyAV, imported on first use: it loads in tenths of a
-second).
+"""Read m4a, mp4 and other containers, and write m4a, with FFmpeg (PyAV, imported on first use: it takes a while).
 
-An MP4's edit list gives its length in units of the movie's clock, often milliseconds. The duration of its last
-packet is exact, so that is what the padding is trimmed by.
+An MP4's edit list gives its length in units of the movie's clock, often milliseconds. The duration of the last packet
+is exact, so the padding is trimmed by that.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exdiff.errors import AudioError
+from exdiff.core.errors import AudioError
 
 if TYPE_CHECKING:
     from av import AudioFrame
 
-_TRUNCATED_SECONDS = 0.25  # how much may lack of the length that an MP4 promises
+_TRUNCATED_SECONDS = 0.25  # how much of the length in an MP4's header may be missing
 
 
 class ContainerSource:
@@ -34,8 +33,8 @@ class ContainerSource:
             self.container = av.open(str(path), metadata_errors="ignore")
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise AudioError(
-                f"{self.name}: not an audio or video file that can be read ({_reason(error)}); "
-                "wav, flac, mp3, ogg, opus, m4a, mp4 and most others are"
+                f"{self.name}: not a readable audio or video file ({_reason(error)}); "
+                "wav, flac, mp3, ogg, opus, m4a, mp4 and most other formats can be read"
             ) from error
         try:
             self._frames = self._start(stream)
@@ -49,21 +48,21 @@ class ContainerSource:
         streams = self.container.streams.audio
         if index >= len(streams):
             have = f"has {len(streams)} audio streams, got stream {index}" if streams else "has no audio stream"
-            raise AudioError(f"{self.name}: {have}; choose a file or stream that holds sound")
+            raise AudioError(f"{self.name}: {have}; choose a file or stream with sound")
         self.stream = streams[index]
         self.resampler = av.AudioResampler(format="fltp")
         frames = self._decode()
         self._first = next(frames, None)
         if self._first is None:
             raise AudioError(f"{self.name}: holds no samples; nothing can be done with it")
-        # The decoder knows better than the header: HE-AAC announces half its rate.
+        # The header may be wrong: that of HE-AAC gives half the rate.
         self.rate = self._first.sample_rate
         channels = self._first.layout.nb_channels
         self.info = (self.rate, channels, self._promised(), self.stream.codec_context.name)
         return frames
 
     def _promised(self) -> int | None:
-        """Samples that an MP4 says it has; other containers only guess from the bit rate."""
+        """Number of samples in an MP4's header; other containers only estimate it from the bit rate."""
         if "mp4" not in self.container.format.name or self.stream.duration is None or self.stream.time_base is None:
             return None
         return round(self.stream.duration * self.stream.time_base * self.rate)
@@ -94,7 +93,7 @@ class ContainerSource:
         promised = self.info[2]
         if promised is not None and total < promised - _TRUNCATED_SECONDS * self.rate:
             raise AudioError(
-                f"{self.name}: truncated or damaged, it ends after {total / self.rate:.2f} s "
+                f"{self.name}: truncated or damaged: it ends after {total / self.rate:.2f} s "
                 f"of {promised / self.rate:.2f} s; copy it again"
             )
 
@@ -116,3 +115,36 @@ class ContainerSource:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).strip().splitlines()[0]
+
+
+class ContainerSink:
+    """AAC in MP4 through FFmpeg; takes [T, C]."""
+
+    def __init__(self, path: Path, sample_rate: int, channels: int) -> None:
+        import av
+
+        # The movie's clock runs at the sample rate, which makes the length in the edit list exact.
+        self.container = av.open(str(path), "w", format="ipod", options={"movie_timescale": str(sample_rate)})
+        self.layout = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")[channels - 1]
+        self.stream = self.container.add_stream("aac", rate=sample_rate, layout=self.layout)
+        self.stream.bit_rate = min(96000, 4 * sample_rate) * channels
+        self.rate, self.position, self.closed = sample_rate, 0, False
+
+    def write(self, data: np.ndarray, /) -> None:
+        import av
+
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(data.T), format="fltp", layout=self.layout)
+        frame.sample_rate, frame.pts = self.rate, self.position
+        self.position += len(data)
+        for packet in self.stream.encode(frame):
+            self.container.mux(packet)
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            for packet in self.stream.encode(None):
+                self.container.mux(packet)
+        finally:
+            self.container.close()

@@ -1,7 +1,7 @@
 """Read any audio or video file block by block, with its exact length and bounded memory.
 
-libsndfile (soundfile) reads wav, flac, ogg, opus, mp3, aiff and their kin; whatever it refuses goes to FFmpeg (PyAV, in
-`containers.py`). Both give float32 and drop the padding that lossy codecs add, as far as the file says how much.
+libsndfile (soundfile) reads wav, flac, ogg, opus, mp3, aiff and similar formats; what it refuses goes to FFmpeg (PyAV,
+in `containers.py`). Both give float32 and remove the padding that lossy codecs add, if the file records its length.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import soundfile
 from exdiff.audio.containers import ContainerSource
 from exdiff.audio.integrity import missing_bytes
 from exdiff.audio.resample import resample
-from exdiff.errors import AudioError
+from exdiff.core.errors import AudioError
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file says about itself.
+    """Properties of an audio file.
 
     Attributes:
         sample_rate: Hz.
-        channels: of the chosen stream.
-        frames: samples a channel, or None when only decoding can tell.
+        channels: number of channels in the chosen stream.
+        frames: samples per channel, or None if the length is known only after decoding.
         subtype: libsndfile's name of the encoding ("PCM_16", "FLOAT", "VORBIS"), or FFmpeg's codec name.
     """
 
@@ -53,7 +53,7 @@ class AudioReader:
 
     Args:
         path: any file that libsndfile or FFmpeg decodes.
-        stream: which audio stream of a container, counted from 0.
+        stream: index of the audio stream in a container, from 0.
 
     Raises:
         AudioError: missing, empty, not audio, or no such stream.
@@ -125,11 +125,11 @@ def decode_mono(path: str | os.PathLike[str], sample_rate: int, stream: int = 0)
     return resample(audio.mean(axis=0), rate, sample_rate)
 
 
-_OGG_SECONDS = 0.5  # some encoders promise a frame or more that they never wrote
+_OGG_SECONDS = 0.5  # some encoders count a frame or more that they never wrote
 
 
 class _SequentialFile(soundfile.SoundFile):
-    """soundfile seeks after each block of a seekable file, and libmpg123 then complains on standard error."""
+    """soundfile seeks after each block of a seekable file, which makes libmpg123 print to standard error."""
 
     def seekable(self) -> bool:
         return False
@@ -138,10 +138,10 @@ class _SequentialFile(soundfile.SoundFile):
 class _SoundFileSource:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
-        if lack := missing_bytes(path):
-            raise AudioError(f"{self.name}: truncated, at least {lack} bytes are missing at its end; copy it again")
+        if missing := missing_bytes(path):
+            raise AudioError(f"{self.name}: truncated, at least {missing} bytes are missing at its end; copy it again")
         self.file = _SequentialFile(path)
-        # A length that libsndfile does not know is absurdly large.
+        # libsndfile gives an absurdly large number for an unknown length.
         frames = self.file.frames if 0 <= self.file.frames < 1 << 48 else None
         self.info = (self.file.samplerate, self.file.channels, frames, self.file.subtype)
 
@@ -152,7 +152,7 @@ class _SoundFileSource:
             try:
                 block = self.file.read(size, dtype="float32", always_2d=True)
             except (soundfile.LibsndfileError, RuntimeError) as error:
-                raise self._cut(total) from error
+                raise self._truncated(total) from error
             if not len(block):
                 break
             total += len(block)
@@ -160,13 +160,13 @@ class _SoundFileSource:
         # Without a Xing header the length of an mp3 is an estimate, and some Ogg files end a little early.
         slack = {"MP3": self.info[2] or 0, "OGG": _OGG_SECONDS * self.file.samplerate}.get(self.file.format, 0)
         if self.info[2] is not None and total < self.info[2] - slack:
-            raise self._cut(total)
+            raise self._truncated(total)
 
-    def _cut(self, total: int) -> AudioError:
+    def _truncated(self, total: int) -> AudioError:
         rate, _, frames, _ = self.info
         whole = "" if frames is None else f" of {frames / rate:.2f} s"
         return AudioError(
-            f"{self.name}: truncated or damaged, it ends after {total / rate:.2f} s{whole}; copy it again"
+            f"{self.name}: truncated or damaged: it ends after {total / rate:.2f} s{whole}; copy it again"
         )
 
     def close(self) -> None:
@@ -192,7 +192,7 @@ def _open(path: Path, stream: int) -> _Source:
         return ContainerSource(path, stream)
     try:
         source = _SoundFileSource(path)
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: headerless .raw needs a rate that nobody knows
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: headerless .raw, whose rate is unknown
         return ContainerSource(path, stream)
     if stream:
         source.close()
@@ -201,7 +201,7 @@ def _open(path: Path, stream: int) -> _Source:
 
 
 def _has_mpeg_frames(path: Path) -> bool:
-    """Whether there may be any; where there is none, libmpg123 tells so at length on standard error."""
+    """Whether there may be any; if there are none, libmpg123 prints many lines to standard error."""
     with path.open("rb") as file:
         head = file.read(1 << 16)
     return head.startswith(b"ID3") or any(b > 0xE0 and a == 0xFF for a, b in pairwise(head))

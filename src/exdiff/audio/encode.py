@@ -1,8 +1,7 @@
-"""Write audio block by block; the file appears under its name only when it is whole.
+"""Write audio block by block; the file gets its name only when it is complete.
 
-Samples go to a hidden temporary file in the same folder, which replaces the target in one step when the `with`
-block ends well and is removed when it does not. Rates that a codec does not know are converted on the way to the
-nearest it knows.
+Samples go to a hidden temporary file in the same folder. It replaces the target in one step when the `with` block ends
+normally, and is removed otherwise. Audio at a rate that the codec does not support is resampled to one that it does.
 """
 
 from __future__ import annotations
@@ -18,12 +17,13 @@ import numpy as np
 import soundfile
 import soxr
 
+from exdiff.audio.containers import ContainerSink
 from exdiff.audio.formats import FORMATS, check_channels, codec_for, rate_for
-from exdiff.config import nearest
-from exdiff.errors import AudioError
+from exdiff.core.config import nearest
+from exdiff.core.errors import AudioError
 
-_PIECE = 1 << 14  # samples a call: libsndfile's Vorbis encoder keeps a whole call on its stack
-_LAST_BYTES = 1 << 16  # more than any encoder keeps until it closes
+_PIECE = 1 << 14  # samples per call: libsndfile's Vorbis encoder puts the samples of a call on its stack
+_LAST_BYTES = 1 << 16  # more than any encoder holds back until it closes
 _RIFF_LIMIT = (1 << 32) - (1 << 16)  # bytes; above it a WAV needs the 64-bit header
 _BYTES = {"PCM_U8": 1, "ALAW": 1, "ULAW": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}
 
@@ -32,19 +32,19 @@ class AudioWriter:
     """A file being written; use it in a `with` statement.
 
     Args:
-        path: the target; its folder is made when missing.
-        sample_rate: Hz, of what `write` gets.
-        channels: of what `write` gets.
-        format: a key of `FORMATS`; the suffix of `path` when None.
-        source_subtype: libsndfile's name of an encoding whose sample depth to keep where the format can.
-        frames: samples a channel that will come, if known; only needed for WAV files over 4 GB.
+        path: the target; its folder is created if missing.
+        sample_rate: of the samples given to `write`, in Hz.
+        channels: of the samples given to `write`.
+        format: a key of `FORMATS`; None for the suffix of `path`.
+        source_subtype: libsndfile's name of an encoding; its sample depth is kept if the format can hold it.
+        frames: samples per channel to be written, if known; needed only for WAV files over 4 GB.
 
     Attributes:
-        clipped: samples beyond full scale that an integer format could not hold.
-        sample_rate: Hz, of the file: not that of the input when the codec does not know it.
+        clipped: number of samples beyond full scale, which an integer format cannot hold.
+        sample_rate: of the file, in Hz; differs from that of the input if the codec does not support it.
 
     Raises:
-        AudioError: unknown format, too many channels, or a place that cannot be written.
+        AudioError: unknown format, too many channels, or a path that cannot be written.
 
     Example:
         >>> import tempfile
@@ -78,12 +78,13 @@ class AudioWriter:
         self._resampler = None
         if self.sample_rate != sample_rate:
             self._resampler = soxr.ResampleStream(sample_rate, self.sample_rate, channels, dtype="float32")
-        # Short, since the name itself may be as long as names can be.
+        # Short, since the target's name may already have the maximum length.
         self._temporary, self._finished = self.path.with_name(f".{uuid.uuid4().hex[:8]}.part"), False
         if self.path.is_dir():
             raise AudioError(f"cannot write {self.path}: a folder has that name")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._temporary.touch()  # its error has a reason, that of libsndfile has none
             self._sink = self._open(codec, frames)
         except (OSError, soundfile.LibsndfileError) as error:
             self._temporary.unlink(missing_ok=True) if self.path.parent.is_dir() else None
@@ -93,7 +94,7 @@ class AudioWriter:
         """Append float32 [C, T] (or [T] of a mono file) in [-1, 1].
 
         Raises:
-            AudioError: wrong number of channels, or the disk refuses.
+            AudioError: wrong number of channels, or a failure to write.
         """
         block = np.atleast_2d(block)
         if block.shape[0] != self.channels:
@@ -114,7 +115,7 @@ class AudioWriter:
 
     def _open(self, codec: str, frames: int | None) -> _Sink:
         if self.format == "m4a":
-            return _ContainerSink(self._temporary, self.sample_rate, self.channels)
+            return ContainerSink(self._temporary, self.sample_rate, self.channels)
         target = FORMATS[self.format]
         container = target.container
         if container == "WAV" and (frames or 0) * self.channels * _BYTES.get(codec, 4) > _RIFF_LIMIT:
@@ -126,15 +127,15 @@ class AudioWriter:
 
     def _failed(self, error: Exception) -> AudioError:
         reason = getattr(error, "strerror", None) or getattr(error, "error_string", None) or error
-        if reason == "System error.":  # all that libsndfile says
+        if reason == "System error.":  # libsndfile says no more
             reason = "the system refused; is the disk full, or the file too large?"
         return AudioError(f"cannot write {self.path}: {reason}")
 
     def finish(self) -> None:
-        """Write what is left, all but the name: until `close` the target stays as it was.
+        """Write what is left. The target stays as it was until `close`.
 
         Raises:
-            AudioError: the disk refuses; nothing is left then.
+            AudioError: a failure to write; the temporary file is removed then.
         """
         if self._finished:
             return
@@ -150,7 +151,7 @@ class AudioWriter:
         self._finished = True
 
     def close(self) -> None:
-        """Finish the file and give it its name."""
+        """Finish the file and replace the target."""
         self.finish()
         try:
             os.replace(self._temporary, self.path)
@@ -159,11 +160,11 @@ class AudioWriter:
             raise self._failed(error) from error
 
     def discard(self) -> None:
-        """Drop what was written; the target stays as it was."""
+        """Remove what was written; the target stays as it was."""
         try:
             self._sink.close()
         except (OSError, soundfile.LibsndfileError):
-            pass  # the disk is full, say: the file goes away in any case
+            pass  # e.g. a full disk: the file is removed anyway
         finally:
             self._temporary.unlink(missing_ok=True)
 
@@ -187,10 +188,10 @@ def encode(
     format: str | None = None,
     source_subtype: str = "",
 ) -> None:
-    """Write float32 [T] or [C, T]; arguments as `AudioWriter`. Warns when an integer format had to clip.
+    """Write float32 [T] or [C, T]; for the arguments see `AudioWriter`. Warns if an integer format clipped samples.
 
     Raises:
-        AudioError: as `AudioWriter`, or the samples are not finite.
+        AudioError: see `AudioWriter`; or the samples are not finite.
     """
     audio = np.atleast_2d(audio)
     if not np.isfinite(audio).all():
@@ -204,7 +205,7 @@ def encode(
 
 
 def clipping_message(writer: AudioWriter) -> str:
-    """One line about what `writer` had to clip."""
+    """One line about the samples that `writer` clipped."""
     return (
         f"{writer.path}: {writer.clipped} samples beyond full scale were clipped; "
         "lower the input's level, or use a float WAV"
@@ -212,7 +213,7 @@ def clipping_message(writer: AudioWriter) -> str:
 
 
 def _check_room(path: Path) -> None:
-    """OSError if the disk is full: libsndfile says nothing when its last bytes, some thousand, find no room."""
+    """OSError if the disk is full: libsndfile reports nothing if only its last few kilobytes do not fit."""
     size = path.stat().st_size
     with path.open("ab") as file:
         file.write(bytes(_LAST_BYTES))
@@ -224,36 +225,3 @@ class _Sink(Protocol):
     def write(self, data: np.ndarray, /) -> None: ...
 
     def close(self) -> None: ...
-
-
-class _ContainerSink:
-    """AAC in MP4 through FFmpeg; takes [T, C]."""
-
-    def __init__(self, path: Path, sample_rate: int, channels: int) -> None:
-        import av
-
-        # The movie's clock runs at the sample rate, so that the edit list states the length exactly.
-        self.container = av.open(str(path), "w", format="ipod", options={"movie_timescale": str(sample_rate)})
-        self.layout = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")[channels - 1]
-        self.stream = self.container.add_stream("aac", rate=sample_rate, layout=self.layout)
-        self.stream.bit_rate = min(96000, 4 * sample_rate) * channels
-        self.rate, self.position, self.closed = sample_rate, 0, False
-
-    def write(self, data: np.ndarray, /) -> None:
-        import av
-
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(data.T), format="fltp", layout=self.layout)
-        frame.sample_rate, frame.pts = self.rate, self.position
-        self.position += len(data)
-        for packet in self.stream.encode(frame):
-            self.container.mux(packet)
-
-    def close(self) -> None:
-        if self.closed:
-            return
-        self.closed = True
-        try:
-            for packet in self.stream.encode(None):
-                self.container.mux(packet)
-        finally:
-            self.container.close()

@@ -1,20 +1,20 @@
-"""What can be read by name and what can be written: one table, shared by the encoder and the command line."""
+"""File formats: the suffixes that are read and the formats that are written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exdiff.errors import AudioError
+from exdiff.core.errors import AudioError
 
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of file that can be written.
+    """A format that can be written.
 
     Attributes:
         container, codec: libsndfile's names; `m4a` is written by FFmpeg instead.
-        lossy: values over full scale pass through the codec, so nothing is clipped here.
-        rates: Hz, the only ones the codec knows, increasing; empty when any will do.
+        lossy: the codec takes values over full scale, so nothing is clipped here.
+        rates: those that the codec supports, in Hz, increasing; empty for all.
         max_channels: of the codec.
         compression: libsndfile's level from 0 (best) to 1 (smallest), None for its default.
     """
@@ -40,16 +40,17 @@ FORMATS: dict[str, Format] = {
 
 _SAME = {"oga": "ogg", "mp4": "m4a", "m4v": "m4a", "mov": "m4a", "m4b": "m4a", "aac": "m4a", "wave": "wav"}
 _READ_ONLY = (
-    "aif aifc aiff amr ape au avi caf flv mka mkv mp2 mpeg mpg mts rf64 snd spx ts vob w64 wavex webm wma wmv wv 3gp"
+    "aif aifc aiff amr ape au avi caf flv g722 mka mkv mp2 mpeg mpg mts rf64 "
+    "snd spx ts vob w64 wavex webm wma wmv wv 3gp"
 )
-SUFFIXES = frozenset({*FORMATS, *_SAME, *_READ_ONLY.split()})  # without the dot: what a walk through a folder picks up
+SUFFIXES = frozenset({*FORMATS, *_SAME, *_READ_ONLY.split()})  # without the dot; files with these are found in folders
 
 _DEPTH_IN_FLAC = {"PCM_S8": "PCM_S8", "PCM_U8": "PCM_S8", "PCM_16": "PCM_16"}  # deeper than 16 bits becomes 24
 _DEEP = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
 
 
 def same_format(suffix: str) -> str:
-    """The format that keeps a file's kind: its own where it can be written, m4a for MP4 films, otherwise wav.
+    """The format for `--format same`: the file's own if it can be written, m4a for MP4 films, otherwise wav.
 
     Example:
         >>> same_format(".FLAC"), same_format(".mov"), same_format(".mkv")
@@ -74,7 +75,7 @@ def codec_for(name: str, source_subtype: str) -> str:
 
 
 def rate_for(name: str, sample_rate: int) -> int:
-    """The rate, in Hz, at which format `name` can hold a signal: the same, else the next higher, else the highest.
+    """The rate, in Hz, at which format `name` stores a signal: the same, else the next higher, else the highest.
 
     Example:
         >>> rate_for("opus", 44100), rate_for("mp3", 96000), rate_for("wav", 11000)
@@ -85,7 +86,7 @@ def rate_for(name: str, sample_rate: int) -> int:
 
 
 def check_channels(name: str, channels: int) -> None:
-    """Raise AudioError when format `name` cannot hold that many channels."""
+    """Raise AudioError if format `name` cannot hold that many channels."""
     most = FORMATS[name].max_channels
     if not 1 <= channels <= most:
         raise AudioError(f"{name} holds 1 to {most} channels, got {channels}; choose wav or flac")

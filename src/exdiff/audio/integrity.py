@@ -1,7 +1,7 @@
-"""Files that were cut short but still open: libsndfile reads what is left of them without a word.
+"""Find truncated files that still open: libsndfile reads the rest of them without an error.
 
-Checked here are the headers that promise more bytes than the file has: RIFF and AIFF chunks, the last Ogg page, the
-Xing frame of an MP3. Truncated FLAC and MP4 show themselves while they are decoded.
+Checked are headers that announce more bytes than the file has: RIFF and AIFF chunks, the last Ogg page, the Xing frame
+of an MP3. Truncated FLAC and MP4 files fail while they are decoded.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 _OGG_PAGE_MAX = 27 + 255 + 255 * 255  # bytes
-_UNKNOWN_SIZE = 0x7FFF0000  # bytes; what writes to a pipe cannot know its size, and puts a number above this
-_ID3V1 = 128  # bytes; some encoders count the tag at the end, and some programs remove it
-_SLACK = 8  # bytes; a missing padding byte or half a frame is no truncation
+_UNKNOWN_SIZE = 0x7FFF0000  # bytes; programs that write to a pipe cannot know the size, and put a number above this
+_ID3V1 = 128  # bytes; some encoders count the tag at the end, which other programs remove
+_SLACK = 8  # bytes; a missing padding byte or half a frame is not a truncation
 
 
 def missing_bytes(path: Path) -> int:
-    """Bytes that the headers of a WAV, RF64, AIFF, Ogg or MP3 file promise beyond its end; 0 for other files."""
+    """Bytes beyond the end of a WAV, RF64, AIFF, Ogg or MP3 file that its headers announce; 0 for other files."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(12)
@@ -61,7 +61,7 @@ def _ogg_beyond(file: BinaryIO, size: int) -> int:
 
 
 def _xing_beyond(file: BinaryIO, size: int, head: bytes) -> int:
-    """The first frame of most MP3 files is silent and holds the size of the stream instead."""
+    """The first frame of most MP3 files holds the size of the stream instead of audio."""
     start = 0
     if head[:3] == b"ID3":
         # Four bytes of seven bits each, without the ten of the tag's own header.

@@ -1,4 +1,4 @@
-"""Sample rate conversion by soxr, aligned in time: sample 0 stays at time 0, whatever the two rates."""
+"""Sample rate conversion with soxr, aligned in time: sample 0 stays at time 0."""
 
 from __future__ import annotations
 

@@ -1,8 +1,12 @@
-"""The command `exdiff`: one module a command, each of which imports what it needs only when it runs."""
+"""The command `exdiff`: one module per command, which imports what it needs only when it runs."""
 
 from __future__ import annotations
 
+import io
+import os
 import signal
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -46,9 +50,19 @@ def _root(
 
 def main() -> None:
     """Run the command line."""
-    # A terminated run cleans up like an interrupted one.
+    _prepare_streams()
+    # A terminated run cleans up like an interrupted one. SIGINT stays as it is: a shell lets background jobs ignore it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
+
+
+def _prepare_streams() -> None:
+    """Replace closed streams (`2>&-`), whose numbers the next files would get, and what a locale cannot print."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 (open to the end)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
 
 __all__ = ["app", "main"]

@@ -1,16 +1,18 @@
-"""What all commands share: how they speak and how they end."""
+"""What all commands share: their messages, their exit codes, and checks of the paths they write to."""
 
 from __future__ import annotations
 
-import errno
+import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
-from exdiff.errors import ConfigError, ExDiffError
+from exdiff.core.errors import ConfigError, ExDiffError
 
 SOME_FAILED = 1
 NOTHING_DONE = 2
@@ -24,31 +26,56 @@ def say(text: str) -> None:
 
 @contextmanager
 def reporting() -> Iterator[None]:
-    """Turn an error that exdiff raised on purpose into one line and exit code 2; a bug keeps its traceback."""
+    """Turn an error of exdiff or of the system into one line and exit code 2; a bug keeps its traceback.
+
+    With EXDIFF_DEBUG=1 the line follows the traceback.
+    """
     try:
         yield
-    except ExDiffError as error:
-        say(f"error: {error}")
-        raise typer.Exit(NOTHING_DONE) from None
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        say(f"error: {error.filename}: {error.strerror}")
+    except BrokenPipeError:
+        raise  # the reader of a pipe has enough, as in `exdiff models | head -1`: no error of ours
+    except (ExDiffError, OSError) as error:
+        show_traceback(error)
+        say(f"error: {one_line(error)}")
         raise typer.Exit(NOTHING_DONE) from None
     except KeyboardInterrupt:
         say("interrupted; unfinished files were removed")
         raise typer.Exit(INTERRUPTED) from None
 
 
+def one_line(error: ExDiffError | OSError) -> str:
+    """The message of an error; for an OSError the file, if it has one, and the system's reason.
+
+    Example:
+        >>> one_line(FileNotFoundError(2, "No such file or directory", "songs"))
+        "'songs': No such file or directory"
+    """
+    if isinstance(error, ExDiffError) or error.strerror is None:
+        return " ".join(str(error).split()) or type(error).__name__
+    files = " -> ".join(repr(str(file)) for file in (error.filename, error.filename2) if file is not None)
+    return f"{files}: {error.strerror}" if files else f"the system refused: {error.strerror}"
+
+
+def show_traceback(error: BaseException) -> None:
+    """Print the traceback of `error` and of everything that led to it, if EXDIFF_DEBUG is set."""
+    if os.environ.get("EXDIFF_DEBUG", "0") in ("", "0"):
+        return
+    link: BaseException | None = error
+    while link is not None:
+        link.__suppress_context__ = False  # `from None` hides the cause from users, not from whoever debugs
+        link = link.__cause__ or link.__context__
+    traceback.print_exception(error)
+
+
 def named_path(text: str) -> Path:
-    """A path that is not empty, as an unset variable of a script is: that would mean the current folder."""
+    """A path, but not an empty one: an unset variable of a script would mean the current folder."""
     if not text:
-        raise typer.BadParameter("is empty; name a file or a folder, . for the folder that you are in")
+        raise typer.BadParameter("is empty; name a file or a folder, . for the current folder")
     return Path(text)
 
 
-def refuse_existing(paths: Iterable[Path | None], overwrite: bool) -> None:
-    """Raise before any work if a result could not be written, or would replace a file that nobody asked to replace.
+def check_new_files(paths: Iterable[Path | None], overwrite: bool) -> None:
+    """Raise before any work if a result could not be written, or would replace a file without `overwrite`.
 
     Raises:
         ConfigError: names the first such file.
@@ -57,10 +84,26 @@ def refuse_existing(paths: Iterable[Path | None], overwrite: bool) -> None:
     for path in given:
         if path.is_dir():
             raise ConfigError(f"{str(path)!r} is a folder; name a file")
-        parent = next((p for p in path.parents if p.exists()), path.parent)
-        if not parent.is_dir():
-            raise ConfigError(f"{str(path)!r} cannot be written: {str(parent)!r} is a file; name another place")
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{str(path)!r} is a device or a pipe; name a file")
         if given.count(path) > 1:
             raise ConfigError(f"{str(path)!r} is asked for twice; name two files")
+        check_folder(path.parent)
         if path.exists() and not overwrite:
             raise ConfigError(f"{str(path)!r} exists; use --overwrite, or name another file")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise before any work if `folder`, which need not exist, cannot take files; nothing is left behind.
+
+    Raises:
+        ConfigError: the place cannot be written, with the system's reason.
+    """
+    place = next((p for p in (folder, *folder.parents) if p.exists()), folder)
+    if place.exists() and not place.is_dir():
+        raise ConfigError(f"{str(folder)!r} cannot be written: {str(place)!r} is a file; name another place")
+    try:
+        with tempfile.TemporaryDirectory(dir=place, prefix=".exdiff-"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{str(folder)!r} cannot be written: {error.strerror}; name another place") from None

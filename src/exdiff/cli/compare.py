@@ -1,4 +1,4 @@
-"""`exdiff compare`: a web page that shows where systems differ."""
+"""`exdiff compare`: writes a web page that shows where systems differ."""
 
 from __future__ import annotations
 
@@ -7,47 +7,56 @@ from typing import Annotated
 
 import typer
 
-from exdiff.cli.common import SOME_FAILED, refuse_existing, reporting, say
+from exdiff.cli.common import SOME_FAILED, check_new_files, reporting, say
 from exdiff.cli.evaluate import METRICS_HELP, names_in
 
 PAGE, REPORT = "index.html", "report.json"
 
 
 def compare(
-    data: Annotated[Path, typer.Argument(help="Folder with clean/ and noisy/, or of songs.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for index.html and report.json.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder with clean/ and noisy/, folder of songs, or MUSDB18.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write index.html and report.json to.")],
     model: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="Model, with options as in speech@steps=0; may be repeated. By default speech@steps=0 and speech.",
+            help="Model, with options as in speech@steps=0; repeat it for more. Default: speech@steps=0 and speech.",
         ),
     ] = None,
     estimates: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="Folder of another program's results; may be repeated.")
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Folder with another program's results; repeat it for more."),
     ] = None,
     file: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Show this file, by its name without suffix; may be repeated."),
+        typer.Option(metavar="NAME", help="Show this file, named without its suffix; repeat it for more."),
     ] = None,
-    show: Annotated[int, typer.Option(min=1, help="How many files, those that differ most.")] = 6,
+    show: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Show the N files in which the systems differ most.")
+    ] = 6,
     metrics: Annotated[str | None, typer.Option(metavar="A,B,C", help=METRICS_HELP)] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Score only so many files, chosen by a fixed seed.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Score N files only, drawn with a fixed seed.")
+    ] = None,
     samples: Annotated[
         int, typer.Option(metavar="K", help="Draw K outputs of each model and show its uncertainty.")
     ] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that score.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that compute the scores.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that exists.")] = False,
 ) -> None:
-    """Write a web page with players, spectrograms, curves, scores and case studies; it needs no network.
+    """Write a web page that compares systems.
 
-    The first two systems are set against each other.
+    It has players, spectrograms, curves, scores and case studies, and loads nothing from the network. The first two
+    systems are compared with each other in detail.
     """
     with reporting():
         page, report = out / PAGE, out / REPORT
-        refuse_existing([page, report], overwrite)
-        from exdiff import comparison, evaluation
-        from exdiff.machine import keep_memory
+        check_new_files([page, report], overwrite)
+        from exdiff import evaluation
+        from exdiff.core.machine import keep_memory
+        from exdiff.evaluation import comparison
 
         keep_memory()
         text, table = comparison.compare(

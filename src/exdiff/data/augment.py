@@ -1,6 +1,7 @@
-"""What happens to sound between a mouth and a file: rooms, equalisers, band limits, clipping. Plain numpy, [T] float32.
+"""What happens to sound between the mouth and the file: rooms, equalisers, band limits, clipping.
 
-Every function takes its numpy generator, so an example is a function of (seed, index) alone.
+Signals are float32 arrays [T]. Random functions take a numpy generator, so that an example is a function of (seed,
+index) alone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def room(x: Array, impulse: Array, sample_rate: int, *, early_seconds: float = 0
 
 
 def equalise(x: Array, rng: np.random.Generator, sample_rate: int, *, range_db: float = 6.0, points: int = 6) -> Array:
-    """A smooth random gain over frequency (log-spaced control points): another microphone, another loudspeaker."""
+    """A smooth random gain over frequency (log-spaced control points), like another microphone or loudspeaker."""
     spectrum = np.fft.rfft(x)
     frequency = np.linspace(0, sample_rate / 2, spectrum.shape[-1])
     knots = np.geomspace(60, sample_rate / 2, points)
@@ -44,7 +45,7 @@ def equalise(x: Array, rng: np.random.Generator, sample_rate: int, *, range_db: 
 
 
 def band_limit(x: Array, cutoff_hz: float, sample_rate: int) -> Array:
-    """Nothing above `cutoff_hz`, with a roll-off of a tenth of it: an old codec, a telephone."""
+    """Nothing above `cutoff_hz`, with a roll-off over a tenth of it, as in old codecs and telephones."""
     spectrum = np.fft.rfft(x)
     frequency = np.linspace(0, sample_rate / 2, len(spectrum))
     gain = np.clip((cutoff_hz - frequency) / (0.1 * cutoff_hz) + 1, 0, 1)
@@ -58,13 +59,13 @@ def clip_peaks(x: Array, fraction: float) -> Array:
 
 
 def pan(x: Array, position: float) -> Array:
-    """A mono signal [T] between the loudspeakers, [2, T]: -1 left, 0 middle, 1 right; the power stays that of two."""
+    """A mono signal [T] at a position in the stereo image, [2, T]: -1 left, 0 middle, 1 right, at constant power."""
     angle = (position + 1) * np.pi / 4
     return (np.sqrt(2) * np.stack([np.cos(angle) * x, np.sin(angle) * x])).astype(np.float32)
 
 
 def widen(x: Array, rng: np.random.Generator, sample_rate: int) -> Array:
-    """A mono signal [T] made wide, [2, T]: a delayed copy, added left, subtracted right; the mean stays x."""
+    """A mono signal [T] made wide, [2, T]: a delayed copy is added left and subtracted right, so that the mean is x."""
     delay = int(rng.uniform(0.005, 0.025) * sample_rate)
     side = np.zeros_like(x)
     side[delay:] = x[: len(x) - delay] * rng.uniform(0.3, 0.8)
@@ -72,8 +73,8 @@ def widen(x: Array, rng: np.random.Generator, sample_rate: int) -> Array:
 
 
 def spread(x: Array, rng: np.random.Generator, sample_rate: int) -> Array:
-    """Stereo [2, T] as producers make a voice wide: each channel doubled a little later, in a hall of its own."""
-    size = int(rng.uniform(0.3, 1.5) * sample_rate)  # until the hall has decayed by 60 dB
+    """Stereo [2, T] made wide as producers do with a voice: each channel gets its own short delay and reverberation."""
+    size = int(rng.uniform(0.3, 1.5) * sample_rate)  # T60 of the reverberation
     kernels = rng.normal(size=(2, size)) * 10 ** (-3 * np.arange(size) / size)
     kernels *= 10 ** (rng.uniform(-24, -6) / 20) / np.linalg.norm(kernels, axis=1, keepdims=True)
     kernels[:, 0] += 1

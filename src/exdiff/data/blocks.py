@@ -1,4 +1,4 @@
-"""Several signals read side by side in blocks of one exact size, whatever sizes their decoders give."""
+"""Blocks of an exact size, whatever sizes a decoder gives, so that several signals can be read side by side."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def exact_blocks(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray
 
 
 def merge_short_tail(blocks: Iterable[np.ndarray], least: int) -> Iterator[np.ndarray]:
-    """Blocks as they are, but a last one of fewer than `least` samples is joined to the one before it.
+    """The same blocks, but a last one of fewer than `least` samples is joined to the one before.
 
     Example:
         >>> [block.shape[-1] for block in merge_short_tail([np.zeros((1, 4)), np.zeros((1, 4)), np.zeros((1, 1))], 2)]

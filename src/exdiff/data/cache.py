@@ -1,27 +1,24 @@
 """A decoded copy of every clip in one memory-mapped file, so that training never waits for a decoder.
 
-Layout of the folder: `audio.i16` (PCM at one rate, clips end to end, channels interleaved) and `index.json` (for each
-clip where it starts, its length, channels and gain: what its samples were divided by to fit). Written once under a
-temporary name and renamed, so an interrupted build leaves nothing behind.
+A cache folder holds `audio.i16` (PCM at one rate, clips end to end, channels interleaved) and `index.json` (for each
+clip its start, length, channels, gain and RMS level; the samples were divided by the gain to fit into 16 bits).
+`decoding` writes both. The folder's name is a hash of the path, size and time of last change of every clip: a file that
+was edited in place is decoded again, as is one that was copied without its time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from exdiff.audio import decode, decode_mono, resample
+from exdiff.core.errors import DataError
 from exdiff.data.clips import Clip
-from exdiff.errors import AudioError, DataError
-from exdiff.progress import track
-
-_PIECE = 1 << 20  # frames
+from exdiff.data.decoding import build, restore
 
 
 class ClipCache:
@@ -29,41 +26,64 @@ class ClipCache:
 
     Args:
         clips: what to hold; their order is the index.
-        folder: where the decoded copies live; one sub-folder per selection of clips, rate and channels.
+        folder: where decoded copies are kept; one sub-folder per selection of clips, rate and channels.
         sample_rate: Hz.
         channels: 1 mixes every clip down and gives [T]; 2 keeps mono and stereo as they are and gives [1, T] or
             [2, T]; clips with more channels become mono.
 
+    Attributes:
+        lengths: frames of each clip.
+        levels: RMS of each clip as a whole, over all its channels; never zero.
+
     Raises:
-        DataError: a clip that cannot be decoded, or a damaged folder.
+        DataError: clips that cannot be decoded, or a damaged or read-only folder.
+
+    Example:
+        >>> import tempfile
+        >>> from exdiff.audio import encode
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> encode(folder / "a.wav", np.full((1, 800), 0.5, np.float32), 8000)
+        >>> cache = ClipCache([Clip(folder / "a.wav", "speech")], folder / "cache", 8000)
+        >>> cache.read(0, 100, 50).shape, round(float(cache.levels[0]), 3)
+        ((50,), 0.5)
     """
 
     def __init__(self, clips: Sequence[Clip], folder: Path, sample_rate: int, channels: int = 1) -> None:
         if channels not in (1, 2):
             raise DataError(f"channels must be 1 (mono) or 2 (stereo), got {channels}")
         self.mono = channels == 1
-        self.folder = folder / _fingerprint(clips, sample_rate, channels)
+        keys = [_key(clip) for clip in clips]
+        kind = f"{sample_rate} {'mono' if self.mono else 'stereo'}\n"
+        self.folder = folder / hashlib.sha256((kind + "".join(keys)).encode()).hexdigest()[:16]
         if not (self.folder / "index.json").is_file():
-            _decode_all(clips, self.folder, sample_rate, self.mono)
+            build(clips, keys, self.folder, sample_rate, self.mono)
+        if not self._load(len(clips)):
+            raise DataError(f"the cache {self.folder} is damaged; delete that folder and start again")
+
+    def _load(self, count: int) -> bool:
+        """Whether the folder is whole."""
         try:
             index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
-            self.starts = np.array(index["starts"], dtype=np.int64)  # in values, not frames
-            self.lengths = np.array(index["lengths"], dtype=np.int64)  # in frames
-            self.channels = index.get("channels", [1] * len(clips))
-            self.gains = index.get("gains", [1.0] * len(clips))
+            self._starts = np.array(index["starts"], dtype=np.int64)  # in values, not frames
+            self._channels = np.array(index["channels"], dtype=np.int64)
+            self._gains = np.array(index["gains"], dtype=np.float64)
+            self.lengths = np.array(index["lengths"], dtype=np.int64)
+            self.levels = np.array(index["levels"], dtype=np.float64)
             self._samples = self._mapped()
-            sizes = {len(x) for x in (self.starts, self.lengths, self.channels, self.gains, clips)}
-            whole = len(self._samples) == index["total"] and len(sizes) == 1
+            whole = len(self._samples) == index["total"]
         except (OSError, ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            raise DataError(f"the cache {self.folder} is damaged; delete that folder and start again")
+            return False
+        columns = (self._starts, self._channels, self._gains, self.lengths, self.levels)
+        return whole and all(len(column) == count for column in columns)
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def _mapped(self) -> np.ndarray:
-        return np.memmap(self.folder / "audio.i16", dtype=np.int16, mode="r")
+        path = self.folder / "audio.i16"
+        if not path.stat().st_size:  # which cannot be mapped
+            return np.zeros(0, np.int16)
+        return np.memmap(path, dtype=np.int16, mode="r")
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process maps the file by itself; pickled, a map would be a copy of all samples."""
@@ -74,63 +94,18 @@ class ClipCache:
         self._samples = self._mapped()
 
     def read(self, index: int, start: int = 0, length: int | None = None) -> np.ndarray:
-        """Frames [start, start + length) of one clip, [T] or [C, T], shorter at the clip's end."""
+        """Frames [start, start + length) of one clip, [T] or [C, T]; fewer at the clip's end."""
         stop = self.lengths[index] if length is None else min(start + length, self.lengths[index])
-        offset, channels = self.starts[index], self.channels[index]
-        samples = self._samples[offset + start * channels : offset + stop * channels]
-        scaled = samples.astype(np.float32) * np.float32(self.gains[index] / 32768.0)
-        return scaled if self.mono else np.ascontiguousarray(scaled.reshape(-1, channels).T)
-
-    def level(self, index: int) -> float:
-        """Root mean square of a whole clip, read piece by piece."""
-        total, length = 0.0, int(self.lengths[index])
-        for start in range(0, length, _PIECE):
-            total += float(np.square(self.read(index, start, _PIECE), dtype=np.float64).sum())
-        return float(np.sqrt(total / max(1, length * self.channels[index]) + 1e-12))
+        offset, channels = self._starts[index], self._channels[index]
+        audio = restore(self._samples[offset + start * channels : offset + stop * channels], self._gains[index])
+        return audio if self.mono else np.ascontiguousarray(audio.reshape(-1, channels).T)
 
 
-def _fingerprint(clips: Sequence[Clip], sample_rate: int, channels: int) -> str:
-    digest = hashlib.sha256((str(sample_rate) if channels == 1 else f"{sample_rate} stereo").encode())
-    for clip in clips:
-        size = clip.path.stat().st_size if clip.path.is_file() else -1
-        stream = f"#{clip.stream}" if clip.stream else ""
-        digest.update(f"{clip.path}{stream}|{size}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _decode_all(clips: Sequence[Clip], folder: Path, sample_rate: int, mono: bool) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"audio.{os.getpid()}.tmp"
-    index: dict[str, list[float]] = {"starts": [], "lengths": [], "channels": [], "gains": []}
-    total = 0
+def _key(clip: Clip) -> str:
+    """What identifies the content of a clip without reading it: path, stream, size and time of last change."""
     try:
-        with temporary.open("wb") as out:
-            for clip in track(clips, "decoding clips"):
-                samples, gain = _decode_clip(clip, sample_rate, mono)
-                out.write(samples.T.tobytes())
-                for key, value in zip(index, (total, samples.shape[-1], len(samples), gain), strict=True):
-                    index[key].append(value)
-                total += samples.size
-        temporary.replace(folder / "audio.i16")
-    finally:
-        temporary.unlink(missing_ok=True)
-    table = folder / f"index.{os.getpid()}.tmp"
-    table.write_text(json.dumps({**index, "total": total}), encoding="utf-8")
-    table.replace(folder / "index.json")
-
-
-def _decode_clip(clip: Clip, sample_rate: int, mono: bool) -> tuple[np.ndarray, float]:
-    """int16 [C, T], and the gain that makes them what they were."""
-    try:
-        if mono:
-            audio = decode_mono(clip.path, sample_rate, clip.stream)[None]
-        else:
-            audio, rate = decode(clip.path, clip.stream)
-            audio = resample(audio if len(audio) <= 2 else audio.mean(axis=0, keepdims=True), rate, sample_rate)
-    except AudioError as error:
-        raise DataError(f"cannot decode a training clip: {error}") from error
-    if not audio.shape[-1]:
-        raise DataError(f"the training clip {clip.path} holds no sound; leave it out of the manifest")
-    # Float files and resampling may exceed full scale; int16 would wrap or clip.
-    gain = max(1.0, float(np.abs(audio).max()))
-    return np.round(audio / gain * 32767.0).astype(np.int16), gain
+        status = clip.path.stat()
+        facts = f"{status.st_size}|{status.st_mtime_ns}"
+    except OSError:  # reported when it is decoded
+        facts = "missing"
+    return f"{clip.path}#{clip.stream}|{facts}\n"

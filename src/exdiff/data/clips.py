@@ -1,28 +1,32 @@
-"""Clips: what there is to train on, read from a manifest or from plain folders.
+"""Clips, the recordings to train on, read from a manifest or from plain folders.
 
-A manifest is a CSV with the columns file, kind, speaker, source, tier, seconds and, if known, `ovrl` (DNSMOS of the
-clip, so that clean recordings can be preferred as targets); `pair` joins the vocals of a song with its accompaniment
-(kinds `songs_NAME_vocals` and `songs_NAME_accompaniment`). A folder gives its files one kind and no further facts.
+A manifest is a CSV with the columns file, kind, speaker, source, tier, seconds and, if known, `ovrl` (the clip's DNSMOS
+score, so that clean recordings can be preferred as targets). Its column `pair` joins the vocals of a song to its
+accompaniment (kinds `songs_NAME_vocals` and `songs_NAME_accompaniment`). Files from a folder all get one kind.
 """
 
 from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from exdiff.errors import DataError
+from exdiff.audio import SUFFIXES
+from exdiff.audio.files import audio_files
+from exdiff.core.errors import DataError
+from exdiff.core.folders import cache_folder
 
-AUDIO_SUFFIXES = frozenset([".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".g722", ".aiff", ".aif"])
-KINDS = frozenset(["speech", "noise", "music", "rir", "vocals", "accompaniment"])
+CLIP_KINDS = frozenset(["speech", "noise", "music", "rir", "vocals", "accompaniment"])
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording: where it lies, what it is, who speaks, under which terms it may be used."""
+    """One recording: its file, its kind, who speaks, and which class of licence it is under."""
 
     path: Path
     kind: str
@@ -30,30 +34,40 @@ class Clip:
     source: str = ""
     tier: str = ""
     ovrl: float | None = None  # DNSMOS overall, 1 to 5
-    pair: str = ""  # what the parts of one song have in common
+    pair: str = ""  # the same text for the parts of one song
     stream: int = 0  # of a file with several audio streams
 
 
-def expand(path: str) -> Path:
-    """Environment variables and `~` in a path; EXDIFF_CACHE has a default, all others must be set.
+def expand_path(path: str) -> Path:
+    """`path` with environment variables and `~` filled in.
+
+    EXDIFF_CACHE stands for `cache_folder()`, whether it is set or not; all other variables must be set.
 
     Raises:
         DataError: a variable is not set.
+
+    Example:
+        >>> expand_path("${EXDIFF_CACHE}/scores.csv") == cache_folder() / "scores.csv"
+        True
     """
-    os.environ.setdefault("EXDIFF_CACHE", str(Path.home() / ".cache" / "exdiff"))
-    full = os.path.expanduser(os.path.expandvars(path))
-    if "$" in full:
-        raise DataError(f"{path}: set the environment variable that it names, or give the path itself")
-    return Path(full)
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        text = str(cache_folder()) if name == "EXDIFF_CACHE" else os.environ.get(name)
+        if not text:
+            raise DataError(f"{path}: the environment variable {name} is not set; set it, or write out the path")
+        return text
+
+    return Path(_VARIABLE.sub(value, path)).expanduser()
 
 
 def read_manifest(
-    manifest: Path, *, tiers: Sequence[str] | None = ("A", "B"), kinds: Iterable[str] = KINDS
+    manifest: Path, *, tiers: Sequence[str] | None = ("A", "B"), kinds: Iterable[str] = CLIP_KINDS
 ) -> list[Clip]:
-    """Clips of the wanted kinds (`*` stands for anything) and tiers (None: all); paths are below the manifest's folder.
+    """Clips of the wanted kinds (`*` matches anything) and tiers (None: all). Paths are relative to the manifest.
 
     Raises:
-        DataError: no such manifest, a missing column, a score that is no number, or nothing left after the selection.
+        DataError: no such manifest, a missing column, a score that is not a number, or no clip is left.
     """
     if not manifest.is_file():
         raise DataError(f"no manifest at {manifest}; name one with data.manifest=FILE or set EXDIFF_DATA to its folder")
@@ -86,7 +100,7 @@ def read_manifest(
 
 
 def group_songs(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
-    """Clips that are parts of songs, by family and pair: kind `songs_x_vocals` with pair `1` is of `songs_x/1`."""
+    """Clips that are parts of songs, by song: kind `songs_x_vocals` with pair `1` belongs to `songs_x/1`."""
     songs: dict[str, list[Clip]] = {}
     for clip in clips:
         family = clip.kind.rpartition("_")[0]
@@ -96,27 +110,27 @@ def group_songs(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
 
 
 def read_folder(root: Path, kind: str) -> list[Clip]:
-    """Every audio file below `root`, in the order of its path; its speaker and source are its parent folder.
+    """Every audio file below `root`, sorted by path. The name of its folder is taken as its speaker and source.
 
     Raises:
         DataError: no such folder, or no audio in it.
     """
     if not root.is_dir():
         raise DataError(f"no folder {root} to read {kind} from")
-    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    files = audio_files(root)
     if not files:
-        raise DataError(f"no audio below {root}; looked for {' '.join(sorted(AUDIO_SUFFIXES))}")
+        raise DataError(f"no audio below {root}; known suffixes: {' '.join(sorted(SUFFIXES))}")
     return [Clip(p, kind, p.parent.name, p.parent.name) for p in files]
 
 
 def read_scores(clips: Sequence[Clip], scores: Path) -> list[Clip]:
-    """Add the `ovrl` column of a scores file (columns file, ovrl; paths as in the manifest) to the clips.
+    """The clips with their `ovrl` taken from a table of scores (columns file, ovrl; paths as in the manifest).
 
     Raises:
-        DataError: no such file, a missing column, or a score that is no number.
+        DataError: no such file, a missing column, or a score that is not a number.
     """
     if not scores.is_file():
-        raise DataError(f"no scores at {scores}; make them with exdiff.data.score_clips, or leave data.scores out")
+        raise DataError(f"no scores at {scores}; make them with `exdiff data score`, or leave data.scores out")
     with scores.open(newline="", encoding="utf-8") as lines:
         table = csv.DictReader(lines)
         missing = {"file", "ovrl"} - set(table.fieldnames or ())
@@ -134,7 +148,7 @@ def _score(text: str, file: Path, line: int) -> float:
 
 
 def _lookup(known: dict[str, float], path: Path) -> float | None:
-    """The manifest's root is not known here, so try ever longer tails of the path."""
+    """The manifest's folder is not known here, so ever longer tails of the path are tried."""
     parts = path.parts
     for start in range(len(parts) - 1, -1, -1):
         value = known.get("/".join(parts[start:]))

@@ -1,10 +1,10 @@
-"""How published data sets lie on disk: which files, or streams of a file, belong together. Training, evaluation,
-shards and the check all read them here.
+"""The folder layouts of published data sets: which files, or streams of a file, belong together. Training,
+evaluation, shards and `exdiff data check` all use this module.
 
 Paired folders: `clean/` beside `noisy/` with the same file names, and VoiceBank-DEMAND as published
 (`clean_trainset_28spk_wav`, `noisy_testset_wav` and so on). Songs: folders with `vocals.*` and `accompaniment.*`, or
 with `vocals.*`, `drums.*`, `bass.*` and `other.*` (MUSDB18-HQ), and files `*.stem.mp4` (MUSDB18). Either below
-`train/`, `valid/` or `test/`, or without.
+`train/`, `valid/` or `test/`, or in the root itself.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exdiff.audio import SUFFIXES
-from exdiff.config import nearest
-from exdiff.errors import DataError
+from exdiff.audio.files import audio_files
+from exdiff.core.config import nearest
+from exdiff.core.errors import DataError
 
 STEM_SUFFIX = ".stem.mp4"
-STEMS = ("mixture", "drums", "bass", "other", "vocals")  # the streams of a MUSDB18 file, in order
-RESTS = ("drums", "bass", "other")  # what is not vocals
+MUSDB_STREAMS = ("mixture", "drums", "bass", "other", "vocals")  # of a MUSDB18 file, in order
+RESTS = ("drums", "bass", "other")  # the stems that are not vocals
 LAYOUTS = (
     "clean/ and noisy/ with the same file names, folders of songs with vocals.* and accompaniment.* (or drums.*, "
     "bass.* and other.*), or *.stem.mp4 files"
@@ -31,7 +31,7 @@ _PAIRED = re.compile(r"clean(?:_(train|valid|test)set(?:_\w+)?)?")
 
 @dataclass(frozen=True)
 class Source:
-    """One signal on disk: a file, and which of its audio streams."""
+    """One signal on disk: a file and the number of its audio stream."""
 
     path: Path
     stream: int = 0
@@ -40,16 +40,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Item:
-    """Signals that belong together: a target, what it is mixed with, and the mixture where there is one on disk.
+    """Signals that belong together: a target, what it is mixed with, and the mixture if there is one on disk.
 
-    `rest` is empty for paired folders; for songs without a `mixture` that is the sum of target and rest.
+    `rest` is empty for paired folders. The mixture of songs without a `mixture` is the sum of target and rest.
     """
 
-    name: str  # its path below the data set, without the suffix
+    name: str  # path relative to the data set, without the suffix
     target: Source
     rest: tuple[Source, ...] = ()
     mixture: Source | None = None
-    split: str = ""  # train, valid, test, or unknown
+    split: str = ""  # train, valid or test; empty if unknown
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -59,22 +59,22 @@ class Item:
 
 @dataclass
 class Found:
-    """What a folder holds, and what is wrong with it: (file, what is wrong)."""
+    """The items of a folder, and its faults: (file, what is wrong with it)."""
 
     items: list[Item] = field(default_factory=list)
     faults: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def find_items(root: Path, split: str, *, or_any: bool = False) -> list[Item]:
-    """The items of one split, sorted by folder and name: those of `split`, or all where nothing says what they are for.
+    """The items of one split, sorted by folder and name; all items if the folders name no split.
 
     Args:
         root: the folder of a data set.
         split: "train", "valid" or "test".
-        or_any: take what there is if that is another split.
+        or_any: fall back to the other splits.
 
     Raises:
-        DataError: no such folder, no known layout, nothing of this split, or files without a partner.
+        DataError: no such folder, no known layout, nothing in this split, or files without a partner.
     """
     if split not in SPLITS.values():
         raise DataError(f"unknown split {split!r}{nearest(split, set(SPLITS.values()))}")
@@ -90,12 +90,12 @@ def find_items(root: Path, split: str, *, or_any: bool = False) -> list[Item]:
             return chosen
     if not or_any:
         have = " and ".join(sorted({item.split for item in found.items}))
-        raise DataError(f"{str(root)!r} holds {have} data alone, nothing of the split {split!r}")
+        raise DataError(f"{str(root)!r} holds only {have} data, nothing for the split {split!r}")
     return found.items
 
 
 def scan(root: Path) -> Found:
-    """Everything that the folder `root` holds in a known layout; faults are collected, not raised.
+    """Everything in the folder `root` that follows a known layout; faults are collected, not raised.
 
     Raises:
         DataError: no such folder.
@@ -108,11 +108,11 @@ def scan(root: Path) -> Found:
 
 
 def audio_index(folder: Path, faults: list[tuple[Path, str]] | None = None) -> dict[str, Path]:
-    """Audio files under `folder` by their relative path without the suffix, sorted; hidden files are left out.
+    """Audio files below `folder`, by their relative path without the suffix; see `audio_files`.
 
     Args:
-        folder: walked through.
-        faults: takes files that differ from another only in the suffix; if None they are an error.
+        folder: searched with all its sub-folders.
+        faults: files that differ from another only in the suffix are appended here; if None, they are an error.
 
     Raises:
         DataError: two files differ only in the suffix.
@@ -129,17 +129,8 @@ def audio_index(folder: Path, faults: list[tuple[Path, str]] | None = None) -> d
     return index
 
 
-def audio_files(folder: Path) -> list[Path]:
-    """Every audio file under `folder`, sorted; hidden ones (macOS leaves some in archives) are left out."""
-    return sorted(
-        p
-        for p in folder.rglob("*")
-        if p.suffix.lower().lstrip(".") in SUFFIXES and not p.name.startswith(".") and p.is_file()
-    )
-
-
 def _scan(root: Path, split: str, found: Found) -> None:
-    folders = sorted(p for p in root.iterdir() if p.is_dir())
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     paired = [p for p in folders if _PAIRED.fullmatch(p.name) and _noisy(p).is_dir()]
     for clean in paired:
         match = _PAIRED.fullmatch(clean.name)
@@ -186,7 +177,7 @@ def _songs(root: Path, split: str, found: Found, skip: Sequence[Path]) -> None:
 
 
 def _roles(index: dict[str, Path], song: str) -> Iterator[str]:
-    return (role for role in (*STEMS, "accompaniment") if f"{song}/{role}" in index)
+    return (role for role in (*MUSDB_STREAMS, "accompaniment") if f"{song}/{role}" in index)
 
 
 def _song(name: str, split: str, sources: dict[str, Source], found: Found) -> None:
@@ -201,11 +192,11 @@ def _song(name: str, split: str, sources: dict[str, Source], found: Found) -> No
 
 
 def stem_item(path: Path, name: str, split: str = "") -> Item:
-    """The five streams of a MUSDB18 file; whether it has them shows when they are read.
+    """The five streams of a MUSDB18 file, which is not opened yet.
 
     Example:
         >>> [source.role for source in stem_item(Path("a.stem.mp4"), "a").sources]
         ['vocals', 'drums', 'bass', 'other', 'mixture']
     """
-    sources = {role: Source(path, stream, role) for stream, role in enumerate(STEMS)}
+    sources = {role: Source(path, stream, role) for stream, role in enumerate(MUSDB_STREAMS)}
     return Item(name, sources["vocals"], tuple(sources[r] for r in RESTS), sources["mixture"], split)

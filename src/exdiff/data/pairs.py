@@ -1,4 +1,4 @@
-"""Training pairs from paired folders (VoiceBank-DEMAND, say): random crops, nothing mixed, nothing else changed."""
+"""Training pairs from paired folders such as VoiceBank-DEMAND: random crops, and nothing else changed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from exdiff.core.errors import DataError
 from exdiff.data.cache import ClipCache
-from exdiff.data.clips import Clip, expand
+from exdiff.data.clips import Clip, expand_path
 from exdiff.data.layouts import Item, find_items
-from exdiff.errors import DataError
 
 Array = np.ndarray
 
@@ -18,16 +18,16 @@ Array = np.ndarray
 class Pairs:
     """A data set of endless examples; `pairs[i]` -> (clean, mixture) float32, [T] or, in stereo, [2, T].
 
-    Every pair comes once before any comes again, in another order each time. Files shorter than an example lie at a
-    random place in silence.
+    Every pair comes once before any comes again, in a new order each time. Files shorter than an example are placed
+    at random in silence.
 
     Args:
-        roots: a folder or several, each with `clean/` and `noisy/`, or VoiceBank-DEMAND, whose test set is left alone;
+        roots: one or several folders with `clean/` and `noisy/`, or of VoiceBank-DEMAND, whose test set is not used;
             `$VARIABLES` are expanded.
-        segment_seconds, sample_rate: size of an example; files of other rates are resampled.
-        seed: another seed, other examples.
-        channels: 1 or 2; mono files fill both channels of a stereo example.
-        cache: where decoded copies live.
+        segment_seconds, sample_rate: length of an example, and its rate in Hz; other files are resampled.
+        seed: another seed gives other examples.
+        channels: 1 or 2; a mono file fills both channels of a stereo example.
+        cache: folder for decoded copies.
 
     Raises:
         DataError: an unset variable, no pairs, or a pair whose files differ in length.
@@ -45,11 +45,11 @@ class Pairs:
     ) -> None:
         self.length, self.seed, self.channels = round(segment_seconds * sample_rate), seed, channels
         places = [roots] if isinstance(roots, str) else roots
-        self.items = [item for root in places for item in find_items(expand(root), "train")]
+        self.items = [item for root in places for item in find_items(expand_path(root), "train")]
         if songs := [item.name for item in self.items if item.rest]:
             raise DataError(f"{songs[0]!r} is a song, not a pair of clean and noisy; use data: {{type: songs}}")
         clips = [clip for item in self.items for clip in _clips(item)]
-        self.cache = ClipCache(clips, expand(cache), sample_rate, channels)
+        self.cache = ClipCache(clips, expand_path(cache), sample_rate, channels)
         lengths = self.cache.lengths.reshape(-1, 2)
         for bad in np.flatnonzero(lengths[:, 0] != lengths[:, 1])[:1]:
             raise DataError(
@@ -66,19 +66,19 @@ class Pairs:
 
 
 def shuffled(count: int, seed: int, index: int) -> int:
-    """The number in [0, count) at place `index` of an endless sequence of permutations."""
+    """Element `index` of an endless sequence of random permutations of range(count)."""
     return int(_order(count, seed, index // count)[index % count])
 
 
 def crop(have: int, want: int, rng: np.random.Generator) -> tuple[int, int]:
-    """(start, shift): where a random crop begins, or how far a signal that is too short is moved into silence."""
+    """(start, shift) of a random crop: its first frame, or how much silence precedes a signal that is too short."""
     spare = have - want
     drawn = int(rng.integers(0, abs(spare) + 1))
     return (drawn, 0) if spare >= 0 else (0, drawn)
 
 
 def place(audio: Array, shift: int, length: int, channels: int) -> Array:
-    """[T], or [C, T] with any number of channels, at `shift` in silence of `length`; [T] for one channel."""
+    """`audio` ([T] or [C, T]) at `shift` in silence of `length` frames: [T] if `channels` is 1, else [channels, T]."""
     if channels == 1:
         out = np.zeros(length, np.float32)
         mono = audio if audio.ndim == 1 else audio.mean(axis=0)

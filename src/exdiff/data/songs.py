@@ -1,7 +1,7 @@
 """Training examples for vocals: songs as they are, or remixed from stems of several, in mono or stereo.
 
-A song is vocals and a rest: one accompaniment, or drums, bass and other. Recordings of vocals alone and of music alone
-may be added; they only meet in remixes. The mixture is always the sum of what went into it.
+A song consists of vocals and a rest: one accompaniment, or drums, bass and other. Recordings of vocals alone and of
+music alone may be added; they only occur in remixes. The mixture is always the sum of its parts.
 """
 
 from __future__ import annotations
@@ -9,51 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
 
 import numpy as np
 
 from exdiff.audio import resample
-from exdiff.config import check_names
-from exdiff.data.augment import equalise, pan, rms, spread, widen
+from exdiff.core.config import from_table
+from exdiff.core.errors import DataError
+from exdiff.data.augment import rms
 from exdiff.data.cache import ClipCache
-from exdiff.data.clips import Clip, expand, read_folder, read_manifest
+from exdiff.data.clips import Clip, expand_path, read_folder, read_manifest
+from exdiff.data.draws import WeightedChoice, pick
 from exdiff.data.layouts import RESTS, find_items
-from exdiff.data.pairs import crop, place
-from exdiff.errors import DataError
+from exdiff.data.pairs import crop
+from exdiff.data.song_mix import SongMix, mix_song
 
 Array = np.ndarray
 Rng = np.random.Generator
 _HEARD = 1e-3  # RMS above which a crop of vocals counts as singing
-_TRIES = 8  # crops drawn in search of singing
-
-
-@dataclass(frozen=True)
-class SongMix:
-    """Probabilities and ranges of the mixing."""
-
-    remix: float = 0.5  # share of examples whose stems come from several songs
-    snr_db: tuple[float, float] = (-10.0, 6.0)  # of the vocals against the rest in a remix, by their levels as wholes
-    gain_db: tuple[float, float] = (-4.0, 4.0)  # of every stem
-    speed: tuple[float, float] = (1.0, 1.0)  # of what is played together, its pitch included
-    swap_share: float = 0.5  # of stems whose two channels change places
-    widen_share: float = 0.7  # of mono stems that do not stay in the middle of a stereo example
-    spread_share: float = 0.6  # of mono vocals that get doubles and a hall, which belong to them, in a stereo example
-    equalise_db: float = 0.0  # range of a smooth gain over frequency, for every stem
-    clean_share: float = 0.02  # of examples with vocals alone ...
-    silent_share: float = 0.08  # ... and with none; the others have singing where eight crops find it
-    level_db: tuple[float, float] = (-32.0, -12.0)  # RMS of the mixture, re full scale
-
-    @classmethod
-    def of(cls, table: Mapping[str, Any] | None) -> SongMix:
-        """The fields that `table` names, the others as above; ValueError names the nearest one to a typo."""
-        check_names("key of mix:", table or (), cls.__dataclass_fields__)
-        return cls(**(table or {}))
+_TRIES = 8  # crops drawn to find one with singing
 
 
 @dataclass
 class Song:
-    """Parts by number of their clips; one of the two is missing where only vocals or only music are there."""
+    """The clip numbers of a song's parts. A recording without a partner has vocals alone, or a rest alone."""
 
     vocals: int | None = None
     rest: dict[str, int] = field(default_factory=dict)  # role -> clip
@@ -63,21 +41,22 @@ class Songs:
     """A data set of endless examples; `songs[i]` -> (vocals, mixture) float32, [T] or, in stereo, [2, T].
 
     Args:
-        segment_seconds, sample_rate: size of an example; files of other rates are resampled.
-        seed: another seed, other examples.
-        roots: folders of songs, MUSDB18 or MUSDB18-HQ roots (of which `train/` is used).
+        segment_seconds, sample_rate: length of an example, and its rate in Hz; other files are resampled.
+        seed: another seed gives other examples.
+        roots: folders of songs, MUSDB18 or MUSDB18-HQ roots (only `train/` is used).
         manifest: a CSV of clips, see `clips`; kinds vocals, music, accompaniment, songs_*_vocals and
             songs_*_accompaniment.
-        tiers: licences that may be used, of the manifest.
+        tiers: the classes of licence that may be used, as in the manifest.
         folders: kind (vocals, music or accompaniment) -> folders of recordings without a partner.
-        leave_out: names of songs (`*` stands for anything) that are kept for validation.
-        source_weights: source, as in the manifest -> how much more often than by its hours its vocals are drawn.
+        leave_out: names of songs to keep for validation (`*` matches anything).
+        source_weights: source in the manifest -> factor on how often its vocals are drawn (by default by duration).
         channels: 1 or 2.
-        cache: where decoded copies live.
-        mix: probabilities, as a table of `SongMix` fields.
+        cache: folder for decoded copies.
+        mix: a table of `SongMix` fields.
 
     Raises:
         DataError: an unset variable, a missing file, parts of a song that differ in length, or nothing to mix.
+        ConfigError: an unknown key or a bad value in `mix`.
     """
 
     def __init__(
@@ -99,18 +78,18 @@ class Songs:
         self.length, self.sample_rate = round(segment_seconds * sample_rate), sample_rate
         self.seed, self.channels = seed, channels
         self.source_weights = dict(source_weights or {})
-        self.mix = SongMix.of(mix)
+        self.mix = from_table(SongMix, mix or {}, "mix")
         table: dict[str, Song] = {}
         clips: list[Clip] = []
         for root in [roots] if isinstance(roots, str) else roots:
             _add_root(root, table, clips)
         if manifest:
-            _add_clips(read_manifest(expand(manifest), tiers=tiers, kinds=_KINDS), table, clips)
+            _add_clips(read_manifest(expand_path(manifest), tiers=tiers, kinds=_SONG_KINDS), table, clips)
         for kind, places in (folders or {}).items():
             for folder in places:
-                _add_clips(read_folder(expand(folder), kind), table, clips)
+                _add_clips(read_folder(expand_path(folder), kind), table, clips)
         kept = [s for name, s in sorted(table.items()) if not any(fnmatchcase(name, word) for word in leave_out)]
-        self.cache = ClipCache(clips, expand(cache), sample_rate, channels)
+        self.cache = ClipCache(clips, expand_path(cache), sample_rate, channels)
         self._arrange(kept, clips)
 
     def _arrange(self, songs: list[Song], clips: list[Clip]) -> None:
@@ -128,14 +107,14 @@ class Songs:
                 )
         self._of_role = {role: [s.rest[role] for s in self.playing if role in s.rest] for role in RESTS}
         singing = [s.vocals for s in self.singing if s.vocals is not None]
-        self._singing_weights = self._weights(singing, [self.source_weights.get(clips[i].source, 1.0) for i in singing])
+        factors = [self.source_weights.get(clips[i].source, 1.0) for i in singing]
+        self._choose_singing = self._choice(singing, factors)
         playing = [next(iter(s.rest.values())) for s in self.playing]
-        self._playing_weights = self._weights(playing, [1.0] * len(playing))
-        self._levels: dict[int, float] = {}
+        self._choose_playing = self._choice(playing, [1.0] * len(playing))
 
     def __getitem__(self, index: int) -> tuple[Array, Array]:
         rng = np.random.default_rng((self.seed, index))
-        song = self.singing[int(rng.choice(len(self.singing), p=self._singing_weights))]
+        song = self.singing[self._choose_singing(rng)]
         vocals_clip = song.vocals
         assert vocals_clip is not None
         span = self._span(rng)
@@ -147,7 +126,7 @@ class Songs:
         return mix_song(vocals, rest, self.mix, rng, channels=self.channels, sample_rate=self.sample_rate)
 
     def _span(self, rng: Rng) -> int:
-        """Frames of recordings that fill an example, at a speed of their own."""
+        """Frames of a recording that fill an example at a random speed."""
         return round(self.length * rng.uniform(*self.mix.speed))
 
     def _vocals(self, clip: int, span: int, rng: Rng) -> tuple[Array, tuple[int, int]]:
@@ -163,16 +142,16 @@ class Songs:
         return best
 
     def _other_rest(self, vocals: int, rng: Rng) -> list[Array]:
-        """Stems of any songs, at a level that has to do with that of the vocals."""
-        song = self.playing[int(rng.choice(len(self.playing), p=self._playing_weights))]
-        clips = [int(rng.choice(self._of_role[role])) if role in RESTS else clip for role, clip in song.rest.items()]
+        """Stems of other songs, at a random SNR to the level of the vocals."""
+        song = self.playing[self._choose_playing(rng)]
+        clips = [pick(rng, self._of_role[role]) if role in RESTS else clip for role, clip in song.rest.items()]
         level = float(np.sqrt(sum(self._level(clip) ** 2 for clip in clips)))
         gain = self._level(vocals) / level * 10 ** (-rng.uniform(*self.mix.snr_db) / 20)
         span = self._span(rng)
         return [gain * self._read(c, crop(int(self.cache.lengths[c]), span, rng), span) for c in clips]
 
     def _read(self, clip: int, start: tuple[int, int], span: int) -> Array:
-        """`span` frames as [C, T] of the example's length, with as many channels as the clip has."""
+        """`span` frames, resampled to the length of the example: [C, T] with the clip's own channels."""
         audio = np.atleast_2d(self.cache.read(clip, start[0], span))
         out = np.zeros((len(audio), span), np.float32)
         stop = min(span, start[1] + audio.shape[-1])
@@ -180,62 +159,26 @@ class Songs:
         return resample(out, span, self.length)
 
     def _level(self, clip: int) -> float:
-        if clip not in self._levels:
-            self._levels[clip] = max(self.cache.level(clip), 1e-4)
-        return self._levels[clip]
+        return max(float(self.cache.levels[clip]), 1e-4)
 
-    def _weights(self, clips: Sequence[int], factors: Sequence[float]) -> Array:
-        """Long recordings more often, and by the factors."""
-        weights = self.cache.lengths[list(clips)] * np.asarray(factors, np.float64)
-        if weights.sum() <= 0:
-            raise DataError("source_weights leave no vocals to draw")
-        return weights / weights.sum()
+    def _choice(self, clips: Sequence[int], factors: Sequence[float]) -> WeightedChoice:
+        """Clips in proportion to their lengths times the factors."""
+        try:
+            return WeightedChoice(self.cache.lengths[list(clips)] * np.asarray(factors, np.float64))
+        except ValueError as error:
+            raise DataError(f"source_weights leave no vocals to draw ({error})") from None
 
 
-def mix_song(
-    vocals: Array, rest: Sequence[Array], mix: SongMix, rng: Rng, *, channels: int, sample_rate: int
-) -> tuple[Array, Array]:
-    """(vocals, mixture) of stems [C, T], each with its own gain and place between the loudspeakers."""
-    share = rng.uniform()
-    target = _stage(vocals, mix, rng, channels, sample_rate, wide=False)
-    total = np.zeros_like(target)
-    for stem in rest:
-        total += _stage(stem, mix, rng, channels, sample_rate, wide=True)
-    if share < mix.clean_share:
-        total = np.zeros_like(total)
-    elif share > 1 - mix.silent_share:
-        target = np.zeros_like(target)
-    if rms(target + total) < 1e-4:  # both pause: noise of its own keeps the mixture defined
-        total = total + rng.normal(0, 1e-3, total.shape).astype(np.float32)
-    level = 10 ** (rng.uniform(*mix.level_db) / 20) / rms(target + total)
-    return (target * level).astype(np.float32), ((target + total) * level).astype(np.float32)
-
-
-def _stage(stem: Array, mix: SongMix, rng: Rng, channels: int, sample_rate: int, *, wide: bool) -> Array:
-    stem = stem * np.float32(10 ** (rng.uniform(*mix.gain_db) / 20))
-    (own,) = rng.spawn(1)  # what is drawn from it changes nothing else
-    if mix.equalise_db:
-        stem = equalise(stem, own, sample_rate, range_db=mix.equalise_db)
-    if channels == 1 or len(stem) > 1:
-        audio = place(stem, 0, stem.shape[-1], channels)
-        return np.ascontiguousarray(audio[::-1]) if channels == 2 and own.uniform() < mix.swap_share else audio
-    moved = own.uniform() < mix.widen_share
-    if wide:
-        return widen(stem[0], own, sample_rate) if moved else place(stem, 0, stem.shape[-1], 2)
-    audio = pan(stem[0], own.uniform(-0.6, 0.6) if moved else 0.0)
-    return spread(audio, own, sample_rate) if own.uniform() < mix.spread_share else audio
-
-
-_KINDS = ("songs_*_vocals", "songs_*_accompaniment", "vocals", "accompaniment", "music")
+_SONG_KINDS = ("songs_*_vocals", "songs_*_accompaniment", "vocals", "accompaniment", "music")
 
 
 def _add_root(root: str, table: dict[str, Song], clips: list[Clip]) -> None:
-    for item in find_items(expand(root), "train"):
+    for item in find_items(expand_path(root), "train"):
         if not item.rest:
             raise DataError(f"{item.name!r} in {root} is a pair of clean and noisy, not a song; use type: pairs")
         song = table.setdefault(item.name, Song())
         if song.vocals is not None:
-            raise DataError(f"the song {item.name!r} is in two of the roots; name one of them")
+            raise DataError(f"the song {item.name!r} is in two of the roots; name only one of them")
         song.vocals = _put(Clip(item.target.path, "vocals", stream=item.target.stream), clips)
         for source in item.rest:
             song.rest[source.role] = _put(Clip(source.path, source.role, stream=source.stream), clips)

@@ -1,4 +1,4 @@
-"""Endless synthetic pairs: vowel-like harmonic tones in coloured noise. For debugging without any data of one's own."""
+"""Endless synthetic pairs, vowel-like harmonic tones in coloured noise, for debugging without data."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from exdiff.data.augment import equalise, rms
 
 
 class Synthetic:
-    """`synthetic[i]` -> (clean [T], mixture [T]) float32, a function of (seed, i) alone; with two channels [2, T].
+    """`synthetic[i]` -> (clean, mixture) float32, [T] or, with two channels, [2, T]; a function of (seed, i) alone.
 
-    The tones are in the middle, the noise is shifted in time between channels.
+    The tones are in the middle of the stereo image, the noise is delayed between channels.
 
     Example:
         >>> clean, mixture = Synthetic(segment_seconds=0.5, sample_rate=16000)[0]

@@ -1,9 +1,8 @@
 """Evaluation: systems x files x metrics, with intervals and paired differences, as one table of plain values.
 
-`pairs` finds the data, `systems` names what is compared, `run` does the work, `journal` makes it resumable, `trust`
-asks a diffusion model how sure it is, `statistics` sums it up and `report` prints and saves it;
-`published` keeps what the package's own models scored. A metric itself is in
-`exdiff.metrics`.
+`pairs` finds the data, `systems` loads what is compared, `run` does the work, `workers` computes the scores, `journal`
+makes a run resumable, `trust` estimates the uncertainty of a diffusion model, `statistics` summarises, `report` prints
+and saves; `published` reads the scores of the package's own models. The metrics are in `exdiff.evaluation.metrics`.
 """
 
 from __future__ import annotations

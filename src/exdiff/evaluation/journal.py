@@ -1,7 +1,7 @@
-"""The journal of a run: every row on disk as soon as it is known, so that an interrupted run goes on where it stopped.
+"""The journal of a run: every row is on disk as soon as it is computed, so that an interrupted run can continue.
 
-One JSON object a line, the first of them the settings. It lives beside the result and is removed once that is written:
-a journal that is there belongs to a run that did not end.
+One JSON object per line, the settings first. It is beside the result and is removed once the result is written: a
+journal that exists belongs to an unfinished run.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from exdiff.errors import ConfigError
-
-Row = dict[str, Any]
+from exdiff.core.errors import ConfigError
+from exdiff.evaluation.statistics import ScoreRow
 
 
 class Journal:
-    """Rows of an unfinished run, read from `path` if it has the same settings, and those that `add` appends.
+    """Rows of an unfinished run: those in `path`, if it has the same settings, and those that `add` appends.
 
     Attributes:
-        known: (file, system) -> row; rows with an error are left out, they are worth another try.
+        known: (file, system) -> row; without rows that have an error, since these are tried again.
 
     Raises:
-        ConfigError: the file belongs to a run with other settings, or is no journal, or cannot be written.
+        ConfigError: the file belongs to a run with other settings, is not a journal, or cannot be written.
 
     Example:
         >>> import tempfile
@@ -39,14 +38,14 @@ class Journal:
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path, self.known = path, {}
         self._head = json.loads(json.dumps({"settings": settings}))
-        with self._said():
+        with self._readable_errors():
             if path.exists():
                 self._read(self._head)
 
-    def add(self, rows: Iterable[Row]) -> None:
-        """Append rows; they are on disk when this returns. The first ones make the file."""
+    def add(self, rows: Iterable[ScoreRow]) -> None:
+        """Append rows and write them to disk; the first ones create the file."""
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
-        with self._said():
+        with self._readable_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self.path.exists():
                 lines.insert(0, json.dumps(self._head) + "\n")
@@ -54,15 +53,15 @@ class Journal:
                 file.writelines(lines)
 
     def remove(self) -> None:
-        """The run is complete and its result saved."""
+        """Remove the file: the run is complete and its result saved."""
         self.path.unlink(missing_ok=True)
 
     @contextmanager
-    def _said(self) -> Iterator[None]:
+    def _readable_errors(self) -> Iterator[None]:
         try:
             yield
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is no text"
+            why = getattr(error, "strerror", None) or "it is not a text file"
             raise ConfigError(f"the journal {str(self.path)!r} cannot be used: {why}") from None
 
     def _read(self, head: dict[str, Any]) -> None:
@@ -72,17 +71,17 @@ class Journal:
         if first != head:
             old = (first or {}).get("settings", {})
             other = [key for key, value in head["settings"].items() if old.get(key) != value]
-            what = f"another run (its {', '.join(other)} differ)" if old else "no run of this program"
-            raise ConfigError(f"{str(self.path)!r} belongs to {what}; remove it, or name another file for the result")
+            what = f"belongs to another run (its {', '.join(other)} differ)" if old else "is not a journal of exdiff"
+            raise ConfigError(f"{str(self.path)!r} {what}; remove it, or name another file for the result")
         whole = [line for line in lines[1:] if line.endswith("\n")]
-        if len(whole) < len(lines) - 1:  # cut off in the middle of a line: the next row must not be glued to it
+        if len(whole) < len(lines) - 1:  # the last line is cut off: the next row must not be appended to it
             self.path.write_text("".join([lines[0], *whole]), encoding="utf-8")
         rows = [row for row in map(_parse, whole) if row]
         self.known = {(row["file"], row["system"]): row for row in rows if "error" not in row}
 
 
 def fingerprint(items: Iterable[Any]) -> str:
-    """A digest of what may change between two runs: of a path its files and their times, of a dataclass its fields.
+    """A digest of what may change between two runs: the files of a path and their times, the fields of a dataclass.
 
     Example:
         >>> fingerprint(["a", "b"]) == fingerprint(["a", "c"])

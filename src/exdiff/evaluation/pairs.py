@@ -1,8 +1,8 @@
 """DATA on the command line: pairs of a clean signal and its mixture, found in a folder (see `exdiff.data.layouts`).
 
-The mixture of paired folders is the noisy file, that of folders of songs the sum of their stems. For MUSDB18 and
-MUSDB18-HQ it is the one that the data set brings, as in `musdb` and `museval`, whose published scores are of that
-mixture: in MUSDB18 it went through the AAC encoder by itself and is not quite the sum of the stems.
+The mixture is the noisy file in paired folders, and the sum of the stems in folders of songs. For MUSDB18 and
+MUSDB18-HQ it is the data set's own, as in `musdb` and `museval`, on which published scores are computed: in MUSDB18 it
+was AAC-encoded separately and is not quite the sum of the stems.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Protocol
 import numpy as np
 
 from exdiff.audio import decode
+from exdiff.core.errors import DataError
 from exdiff.data.layouts import Item, audio_index, find_items
-from exdiff.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Pair:
     sample_rate: int  # Hz
 
     def load(self) -> Pair:
-        """Itself, once its shapes are checked.
+        """Itself, if the shapes agree.
 
         Raises:
             DataError: clean and mixture differ in shape.
@@ -47,7 +47,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairFiles:
-    """One item on disk, read when `load` is called, so that memory does not grow with the number of files."""
+    """One item on disk. `load` reads it, so that memory does not grow with the number of files."""
 
     item: Item
 
@@ -57,11 +57,11 @@ class PairFiles:
         return self.item.name
 
     def load(self) -> Pair:
-        """Read the target and the mixture: that of the data set where it has one, else the sum of all stems.
+        """Read the target and the mixture: the data set's own if it has one, else the sum of all stems.
 
         Raises:
             AudioError: a file cannot be read.
-            DataError: they differ in rate, channels or length; nothing is trimmed or resampled to make them fit.
+            DataError: they differ in rate, channels or length (nothing is trimmed or resampled).
         """
         target, mixture = self.item.target, self.item.mixture
         clean, rate = read_audio(target.path, target.stream)
@@ -79,7 +79,7 @@ class PairFiles:
 
 
 class Loadable(Protocol):
-    """What an evaluation runs over: `Pair` or `PairFiles`."""
+    """`Pair` or `PairFiles`."""
 
     @property
     def name(self) -> str: ...
@@ -90,7 +90,7 @@ class Loadable(Protocol):
 def find_pairs(data: Path, limit: int | None = None) -> list[PairFiles]:
     """The pairs in the folder `data`, sorted by name; with `limit`, that many of them, drawn by a fixed seed.
 
-    Of a data set with a training and a test set the latter is taken, of one without a test set everything.
+    If the data set has a test set, only that is taken.
 
     Raises:
         DataError: no such folder, no known layout, nothing in it, or files without a partner.
@@ -109,7 +109,7 @@ def read_audio(path: Path, stream: int = 0) -> tuple[np.ndarray, int]:
 
 
 def _sample(pairs: Sequence[PairFiles], limit: int | None) -> list[PairFiles]:
-    """Drawn: the first few often share a speaker, and every n-th its level of noise. A larger draw holds a smaller."""
+    """Drawn: the first few often share a speaker, every n-th the noise level. Larger draws contain smaller ones."""
     order = list(range(len(pairs)))
     random.Random(0).shuffle(order)
     return [pairs[i] for i in sorted(order[:limit])]

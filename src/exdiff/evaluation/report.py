@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from exdiff.errors import ConfigError
-from exdiff.evaluation.statistics import columns
+from exdiff.core.errors import ConfigError
+from exdiff.evaluation.statistics import ScoreRow, columns
 
-# Heading and decimals; a score that is not listed keeps its own name and two decimals.
+# Heading and number of decimals; a score that is not listed keeps its name and gets two decimals.
 HEADINGS: dict[str, tuple[str, int]] = {
     "si_sdr": ("SI-SDR (dB)", 2),
     "si_sir": ("SI-SIR (dB)", 2),
@@ -40,16 +40,16 @@ _SIGNS = {
 
 
 def save_json(result: Mapping[str, Any], path: Path) -> None:
-    """Write `result` as strict JSON (undefined scores are null), making the folders it needs."""
+    """Write `result` as strict JSON (undefined scores are null); missing folders are created."""
     write_whole(path, json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 
 def save_csv(result: Mapping[str, Any], path: Path) -> None:
-    """Write the rows, one a file and system, as CSV; an undefined score is an empty cell, lists stay in the JSON."""
+    """Write the rows, one per file and system, as CSV. Undefined scores are empty; lists are only in the JSON."""
     write_whole(path, to_csv(result["rows"]))
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def to_csv(rows: Sequence[ScoreRow]) -> str:
     """The rows as CSV with a heading.
 
     Example:
@@ -66,10 +66,10 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write under a temporary name beside `path`, then rename.
+    """Write to a temporary file beside `path`, then rename it.
 
     Raises:
-        ConfigError: the place cannot be written.
+        ConfigError: the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -83,7 +83,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def to_markdown(result: Mapping[str, Any]) -> str:
-    """Tables of means with their 95 % intervals, of medians and of paired differences, then notes on what is missing.
+    """Tables of means with 95 % intervals, of medians and of paired differences, then notes on missing scores.
 
     Example:
         >>> score = {"mean": 2.0, "ci95": [1.5, 2.5], "median": 1.75, "nan": 0}
@@ -93,7 +93,7 @@ def to_markdown(result: Mapping[str, Any]) -> str:
         |---|---|---|
         | mixture | 2.00 [1.50, 2.50] |  |
         <BLANKLINE>
-        Means over the 3 files of `d` [95 % bootstrap interval]; RTF is seconds of work per second of audio.
+        Means over the 3 files of `d` [95 % bootstrap interval]; RTF is seconds of processing per second of audio.
         <BLANKLINE>
         | median | PESQ |
         |---|---|
@@ -107,12 +107,12 @@ def to_markdown(result: Mapping[str, Any]) -> str:
     parts = [
         _table(["system", *head, "RTF"], rows),
         f"Means over the {result['files']} files of `{result['data']}` [95 % bootstrap interval]; "
-        "RTF is seconds of work per second of audio.",
+        "RTF is seconds of processing per second of audio.",
         _table(["median", *head], medians),
     ]
     if result["paired"]:
         gains = [[name, *(_cell(table[s], s, "+") for s in scores)] for name, table in result["paired"].items()]
-        parts += [_table(["paired difference", *head], gains), "\\* the interval leaves out zero."]
+        parts += [_table(["paired difference", *head], gains), "\\* the interval excludes zero."]
     if result.get("trust"):
         parts += trust_tables(result["trust"])
     notes = [note for name, table in systems.items() for note in _notes(name, table, scores)]
@@ -120,7 +120,7 @@ def to_markdown(result: Mapping[str, Any]) -> str:
 
 
 def trust_tables(trust: Mapping[str, Any]) -> list[str]:
-    """What predicts the error of a second, as a table and the sentence that explains it.
+    """What predicts the error in each second, as a table and a sentence that explains it.
 
     Example:
         >>> sign = {"rho": 0.8, "ci95": [0.7, 0.9]}
@@ -135,8 +135,8 @@ def trust_tables(trust: Mapping[str, Any]) -> list[str]:
         rows.append([name, str(table["seconds"]), flagged, *(_cell(sign, "", "+").rstrip("*") for sign in signs)])
     return [
         _table(["rank correlation with the error", "seconds", "flagged", *_SIGNS.values()], rows),
-        "Spearman's rho over seconds [95 % bootstrap interval over files]: spread of the samples, difference to the "
-        "extractor's estimate, as a control how much was removed, and how far the spread tells more than that.",
+        "Spearman's rho over seconds [95 % bootstrap interval over files]: spread of the samples; difference from the "
+        "extractor's estimate; as a control, how much was removed; and how much better the spread is than the control.",
     ]
 
 
@@ -179,6 +179,6 @@ def _rtf(value: float | None) -> str:
 
 
 def _notes(name: str, table: Mapping[str, Any], scores: list[str]) -> list[str]:
-    notes = [f"- {name}: {table['errors']} files failed, see the rows with `error`."] if table["errors"] else []
+    notes = [f"- {name}: failed files: {table['errors']}, see `error` in the rows."] if table["errors"] else []
     undefined = [f"{score} for {table[score]['nan']} files" for score in scores if table[score]["nan"]]
     return notes + ([f"- {name}: undefined and left out: {', '.join(undefined)}."] if undefined else [])

@@ -1,8 +1,8 @@
-"""The run itself: every system over every pair, scored by every metric.
+"""The run: every system on every pair, scored by every metric.
 
-Files go through in blocks: first the main process enhances a block, alone, then the workers score it. So the real-time
-factor is measured on a quiet machine, memory stays bounded, and no model is copied into a worker. Whoever wants
-more of an estimate than its scores (trust, comparison) looks at it through `observe`.
+Files are processed in blocks: the main process enhances a block, then the workers score it. So nothing else runs while
+the real-time factor is measured, memory stays bounded, and no model is copied into a worker. `observe` gives access to
+the estimates (trust, comparison).
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from exdiff.config import nearest
-from exdiff.errors import AudioError, ConfigError, DataError
+from exdiff.core.config import nearest
+from exdiff.core.errors import AudioError, ConfigError, DataError
+from exdiff.core.progress import track
 from exdiff.evaluation.journal import Journal, fingerprint
+from exdiff.evaluation.metrics import METRICS, PACKAGES
+from exdiff.evaluation.metrics.signals import require
 from exdiff.evaluation.pairs import Loadable, Pair, find_pairs
-from exdiff.evaluation.statistics import paired, summarise
-from exdiff.evaluation.systems import MIXTURE, EstimateFolder, System, load_systems, origin
+from exdiff.evaluation.statistics import ScoreRow, paired, summarise
+from exdiff.evaluation.systems import MIXTURE, EstimateFolder, System, load_systems, locate_weights
 from exdiff.evaluation.trust import assess, check_samples, predictive_value
-from exdiff.evaluation.workers import Job, Row, scorer
-from exdiff.metrics import METRICS, PACKAGES
-from exdiff.metrics.signals import require
-from exdiff.progress import track
+from exdiff.evaluation.workers import ScoringTask, scorer
 
 DEFAULT_METRICS = ("si_sdr", "pesq", "estoi", "dnsmos")
 
-# Sees a pair, the system's name and its estimate, in this process; what it returns is added to the row.
+# Called in this process with a pair, the system's name and its estimate; the result is added to the row.
 Observe = Callable[[Pair, str, np.ndarray], Mapping[str, Any]]
 
 
@@ -48,19 +48,20 @@ def evaluate(
     Args:
         data: see `find_pairs`.
         models: `NAME[@key=value,...]`, see `parse_model`.
-        estimates: folders of audio files named like the data's.
+        estimates: folders of audio files with the data's names.
         metrics: names from `METRICS`.
-        limit: that many pairs, drawn by a fixed seed.
-        workers: processes that score; with more than one, a script needs the `if __name__ == "__main__":` guard.
-        samples: draw so many outputs of each model, at least 2, and tell its uncertainty; see `trust.py`.
-        journal: file for the rows as they become known; an interrupted run with the same settings goes on from it.
-            The caller removes it once the result is safe.
+        limit: number of pairs, drawn with a fixed seed.
+        workers: processes that compute scores; for more than one a script needs `if __name__ == "__main__":`.
+        samples: outputs to draw from each model for its uncertainty, at least 2, or 0 for none; see `trust.py`.
+        journal: file for the rows as they are computed; an interrupted run with the same settings continues from it.
+            The caller removes it once the result is saved.
 
     Returns:
-        Plain values ready for JSON, see `evaluate_pairs`; with `samples`, `trust` too.
+        Plain values ready for JSON, see `evaluate_pairs`; with `samples` also `trust`.
 
     Raises:
-        ConfigError: an unknown metric or option, a system given twice, a number out of range, or another run's journal.
+        ConfigError: an unknown metric or option, a system given twice, a number out of range, or the journal of
+            another run.
         DataError: no data, a file without its partner, or a missing estimate.
         ExDiffError: the package behind a metric is not installed, or a worker died.
     """
@@ -71,10 +72,10 @@ def evaluate(
     pairs = find_pairs(data, limit)
     book = None
     if journal is not None:
-        origins = [origin(model) for model in models]
+        weights = [locate_weights(model) for model in models]
         settings = {
             "data": fingerprint(pairs),
-            "models": [*models, fingerprint(origins)],
+            "models": [*models, fingerprint(weights)],
             "estimates": [*map(str, estimates), fingerprint(estimates)],
             "metrics": list(metrics),
             "samples": samples,
@@ -107,21 +108,21 @@ def evaluate_pairs(
     observe: Observe | None = None,
     journal: Journal | None = None,
 ) -> dict[str, Any]:
-    """Evaluate callables (and estimate folders) on pairs in memory or on disk; the mixture is always added as a system.
+    """Evaluate callables and folders of estimates on pairs in memory or on disk, and always the mixture.
 
-    A system gets the mixture as it is, [T] or [C, T], and must return the same shape; scores are of the mean over the
-    channels, but for the metrics in `MULTICHANNEL`. A pair or an estimate that does not fit gives rows with `error`,
-    and the run goes on.
+    A system gets the mixture, [T] or [C, T], and must return the same shape. Scores are computed from the mean over
+    channels, except for the metrics in `MULTICHANNEL`. A pair or an estimate that does not fit gives rows with `error`,
+    and the run continues.
 
     Args:
-        pairs: what to evaluate on; `Pair` holds its signals, `PairFiles` reads them when their turn comes.
+        pairs: `Pair` holds its signals, `PairFiles` reads them when needed.
         systems: name -> `callable(audio, sample_rate) -> audio`.
-        metrics: names from `METRICS`; the default costs milliseconds.
-        workers: processes that score; 1 works in this one.
-        data: what the report calls the pairs.
+        metrics: names from `METRICS`; the default takes milliseconds.
+        workers: processes that compute scores; 1 for this one.
+        data: name of the pairs in the report.
         progress: show a bar on a terminal.
-        observe: called with every pair, the name of the system and its estimate; what it returns joins the row.
-        journal: keeps the rows as they become known; those that it knows are not computed again.
+        observe: called with every pair, the system's name and its estimate; the result is added to the row.
+        journal: stores the rows as they are computed; rows that it has are not computed again.
 
     Returns:
         `data`, `files`, `systems` (name -> score -> mean, ci95, median, nan; plus rtf, errors), `paired` differences,
@@ -151,9 +152,9 @@ def evaluate_pairs(
         if isinstance(system, EstimateFolder):
             system.require(pair.name for pair in pairs)
     items = track(pairs, "evaluating") if progress else pairs
-    rows: list[Row] = []
+    rows: list[ScoreRow] = []
     with scorer(metrics, workers) as score:
-        block: list[Job] = []
+        block: list[ScoringTask] = []
         for count, pair in enumerate(items, 1):
             block += _enhance_all(pair, everything, observe, journal)
             if count % (2 * workers) == 0 or count == len(pairs):
@@ -169,8 +170,10 @@ def evaluate_pairs(
     }
 
 
-def _scored(block: Sequence[Job], score: Callable[[Sequence[Job]], list[Row]], journal: Journal | None) -> list[Row]:
-    """Rows of the block in order; a job without signals is a row already."""
+def _scored(
+    block: Sequence[ScoringTask], score: Callable[[Sequence[ScoringTask]], list[ScoreRow]], journal: Journal | None
+) -> list[ScoreRow]:
+    """Rows of the block in order."""
     rows = score(block)
     if journal is not None:
         journal.add(row for row in rows if (row["file"], row["system"]) not in journal.known)
@@ -178,7 +181,7 @@ def _scored(block: Sequence[Job], score: Callable[[Sequence[Job]], list[Row]], j
 
 
 def check_metrics(metrics: Sequence[str]) -> None:
-    """Raise now rather than after hours of work.
+    """Raise before the work begins.
 
     Raises:
         ConfigError: an unknown metric, or none.
@@ -188,7 +191,7 @@ def check_metrics(metrics: Sequence[str]) -> None:
         >>> check_metrics(["si_sdr"])
     """
     if not metrics:
-        raise ConfigError(f"no metric is named; allowed: {', '.join(METRICS)}")
+        raise ConfigError(f"no metric is given; allowed: {', '.join(METRICS)}")
     for name in metrics:
         if name not in METRICS:
             raise ConfigError(f"unknown metric {name!r}{nearest(name, METRICS)}")
@@ -197,26 +200,26 @@ def check_metrics(metrics: Sequence[str]) -> None:
 
 def _enhance_all(
     item: Loadable, systems: Mapping[str, System | None], observe: Observe | None, journal: Journal | None
-) -> list[Job]:
+) -> list[ScoringTask]:
     known = {} if journal is None else journal.known
-    jobs = {name: Job(known[item.name, name]) for name in systems if (item.name, name) in known}
-    missing = {name: system for name, system in systems.items() if name not in jobs}
+    tasks = {name: ScoringTask(known[item.name, name]) for name in systems if (item.name, name) in known}
+    missing = {name: system for name, system in systems.items() if name not in tasks}
     if missing:
         try:
             pair = item.load()
         except (AudioError, DataError) as error:
-            return [Job(_row(item.name, name, error=str(error))) for name in systems]
-        jobs |= {name: _enhance(pair, name, system, observe) for name, system in missing.items()}
-    return [jobs[name] for name in systems]
+            return [ScoringTask(_row(item.name, name, error=str(error))) for name in systems]
+        tasks |= {name: _enhance(pair, name, system, observe) for name, system in missing.items()}
+    return [tasks[name] for name in systems]
 
 
-def _enhance(pair: Pair, name: str, system: System | None, observe: Observe | None) -> Job:
+def _enhance(pair: Pair, name: str, system: System | None, observe: Observe | None) -> ScoringTask:
     seconds = pair.mixture.shape[-1] / pair.sample_rate
     begin = time.perf_counter()
     try:
         estimate, rate = _run(pair, system)
     except (AudioError, DataError) as error:
-        return Job(_row(pair.name, name, seconds=seconds, error=str(error)))
+        return ScoringTask(_row(pair.name, name, seconds=seconds, error=str(error)))
     elapsed = time.perf_counter() - begin
     row = _row(pair.name, name, seconds=seconds)
     if callable(system):
@@ -224,13 +227,13 @@ def _enhance(pair: Pair, name: str, system: System | None, observe: Observe | No
     got, wanted = (estimate.shape[-1], rate), (pair.mixture.shape[-1], pair.sample_rate)
     if got != wanted:
         row["error"] = f"the estimate has {got[0]} samples at {got[1]} Hz, expected {wanted[0]} at {wanted[1]} Hz"
-        return Job(row)
-    if estimate.shape != pair.clean.shape:  # a mono estimate of a stereo song counts for every channel, and vice versa
+        return ScoringTask(row)
+    if estimate.shape != pair.clean.shape:  # a mono estimate of a stereo song stands for both channels, and vice versa
         mono = estimate if estimate.ndim == 1 else estimate.mean(axis=0)
         estimate = np.broadcast_to(mono, pair.clean.shape)
     if observe is not None and np.isfinite(estimate).all():
         row |= observe(pair, name, estimate)
-    return Job(row, estimate, pair.clean, pair.mixture, pair.sample_rate)
+    return ScoringTask(row, estimate, pair.clean, pair.mixture, pair.sample_rate)
 
 
 def _run(pair: Pair, system: System | None) -> tuple[np.ndarray, int]:
@@ -241,5 +244,5 @@ def _run(pair: Pair, system: System | None) -> tuple[np.ndarray, int]:
     return np.asarray(system(pair.mixture, pair.sample_rate)), pair.sample_rate
 
 
-def _row(file: str, system: str, **values: Any) -> Row:
+def _row(file: str, system: str, **values: Any) -> ScoreRow:
     return {"file": file, "system": system, "seconds": None, "rtf": None, **values}

@@ -1,7 +1,7 @@
 """Means with bootstrap intervals, and paired differences: from rows of scores to a summary.
 
-A score that is undefined (None or nan) is left out of a mean and counted, so that nobody mistakes a mean over 57 files
-for one over 60. Differences use only the files where both systems have the score.
+An undefined score (None or nan) is left out of the mean and counted, so that a mean over 57 files is not mistaken for
+one over 60. Differences use only the files for which both systems have the score.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-Row = Mapping[str, Any]
+# One file and system: `file`, `system`, `seconds`, `rtf`, the scores by name, or `error`.
+ScoreRow = dict[str, Any]
 RESAMPLES = 2000
 NOT_SCORES = frozenset({"file", "system", "seconds", "rtf", "error", "trust", "segments"})
 
@@ -36,7 +37,7 @@ def bootstrap_interval(
 
 
 def spearman(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:
-    """Rank correlation of two series, ties sharing their mean rank; nan where one of them is constant.
+    """Rank correlation of two series; ties share their mean rank; nan if one series is constant.
 
     Example:
         >>> spearman([1, 2, 3], [10, 100, 1000])
@@ -57,9 +58,9 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 def clustered_correlation(
     groups: Sequence[Sequence[Sequence[float]]], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Any]:
-    """`rho` of all points and its `ci95` by bootstrap over groups: the seconds of one file are no independent draws.
+    """`rho` of all points and its `ci95` by bootstrap over groups: the seconds of a file are not independent.
 
-    A group is (x, y), or (x, control, y): then it is how far x correlates better with y than the control does.
+    A group is (x, y); or (x, control, y), for how much better x correlates with y than the control does.
 
     Example:
         >>> clustered_correlation([([1, 2], [3, 4]), ([5, 6], [7, 8])])
@@ -83,7 +84,7 @@ def _correlation(points: np.ndarray) -> float:
 
 
 def describe(values: Iterable[float | None]) -> dict[str, Any]:
-    """`mean`, `ci95` ([low, high] or None), `median` of the defined values, and `nan`: how many were not.
+    """`mean`, `ci95` ([low, high] or None) and `median` of the defined values, and `nan`, the number of others.
 
     Example:
         >>> describe([1.0, 3.0, 8.0, None])["mean"], describe([1.0, 3.0, 8.0, None])["nan"]
@@ -99,7 +100,7 @@ def describe(values: Iterable[float | None]) -> dict[str, Any]:
     }
 
 
-def columns(rows: Sequence[Row]) -> list[str]:
+def columns(rows: Sequence[ScoreRow]) -> list[str]:
     """Names of the scores in `rows`, in order of appearance.
 
     Example:
@@ -109,8 +110,8 @@ def columns(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row if key not in NOT_SCORES))
 
 
-def summarise(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Per system: every score described, `rtf` (processing seconds per second of audio) and `errors` (failed files).
+def summarise(rows: Sequence[ScoreRow], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Per system: every score (see `describe`), `rtf` (seconds per second of audio) and `errors` (failed files).
 
     Example:
         >>> rows = [{"file": "1", "system": "A", "seconds": 2.0, "rtf": 0.5, "pesq": 2.0}]
@@ -129,10 +130,10 @@ def summarise(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, 
     return table
 
 
-def paired(rows: Sequence[Row], names: Sequence[str], baseline: str) -> dict[str, dict[str, dict[str, Any]]]:
+def paired(rows: Sequence[ScoreRow], names: Sequence[str], baseline: str) -> dict[str, dict[str, dict[str, Any]]]:
     """Differences file by file: `B - A` for every further system B, and `X - baseline` for every system X.
 
-    `baseline` is one of `names`. Each score gets `mean`, `ci95` and `files` (how many had both).
+    `baseline` is one of `names`. Each score has `mean`, `ci95` and `files` (the number that have both).
 
     Example:
         >>> rows = [{"file": "1", "system": "A", "pesq": 2.0}, {"file": "1", "system": "mixture", "pesq": 1.5}]
@@ -149,7 +150,7 @@ def paired(rows: Sequence[Row], names: Sequence[str], baseline: str) -> dict[str
     }
 
 
-def _difference(after: Mapping[str, Row], before: Mapping[str, Row], score: str) -> dict[str, Any]:
+def _difference(after: Mapping[str, ScoreRow], before: Mapping[str, ScoreRow], score: str) -> dict[str, Any]:
     pairs = [(after[file].get(score), before[file].get(score)) for file in after if file in before]
     gains = [a - b for a, b in pairs if a is not None and b is not None and not math.isnan(a - b)]
     return {"mean": float(np.mean(gains)) if gains else None, "ci95": bootstrap_interval(gains), "files": len(gains)}

@@ -1,4 +1,4 @@
-"""What is compared: models by name with options, and folders of estimates that another program made."""
+"""The systems that are compared: models by name with options, and folders with another program's results."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from exdiff.config import nearest
-from exdiff.errors import ConfigError, DataError
+from exdiff.core.config import nearest
+from exdiff.core.errors import ConfigError, DataError
 from exdiff.evaluation.pairs import audio_index, read_audio
 
 Enhance = Callable[[np.ndarray, int], np.ndarray]
 
-MIXTURE = "mixture"  # the name of the system that does nothing
+MIXTURE = "mixture"  # the system that does nothing
 OPTIONS: dict[str, Callable[[str], Any]] = {"steps": int, "sampler": str, "seed": int, "strength": float}
 
 
 class EstimateFolder:
-    """Estimates on disk: files named like the data's, any suffix; for songs `SONG.*`, `SONG.vocals.*` or
-    `SONG/vocals.*`.
+    """Estimates on disk: files named like the data, with any suffix; for songs also `SONG.vocals.*` or `SONG/vocals.*`.
 
     Raises:
         DataError: no such folder.
@@ -34,14 +33,16 @@ class EstimateFolder:
         self._index = audio_index(folder)
 
     def require(self, names: Iterable[str]) -> None:
-        """Raise before any work if the estimate of one of `names` is missing.
+        """Raise before any work if an estimate is missing.
 
         Raises:
-            DataError: says how many are missing and names the first.
+            DataError: with the number of missing ones and the first of them.
         """
         missing = [name for name in names if self._find(name) is None]
         if missing:
-            raise DataError(f"{str(self.folder)!r} lacks the estimates of {len(missing)} files; first: {missing[0]!r}")
+            raise DataError(
+                f"{str(self.folder)!r} lacks the estimates of {len(missing)} files; the first is {missing[0]!r}"
+            )
 
     def read(self, name: str) -> tuple[np.ndarray, int]:
         """Samples [T] or [C, T] and rate (Hz) of the estimate of item `name`.
@@ -56,7 +57,7 @@ class EstimateFolder:
         return read_audio(path)
 
     def _find(self, name: str) -> Path | None:
-        """Called like the item, or, of a song, as `exdiff enhance --stems` or a separator's folder calls it."""
+        """The file named like the item; for a song also the names that `exdiff enhance --stems` and separators use."""
         names = (name, f"{name}.vocals", f"{name}.stem.vocals", f"{name}/vocals")
         return next((self._index[n] for n in names if n in self._index), None)
 
@@ -75,7 +76,7 @@ def parse_model(text: str) -> tuple[str, dict[str, Any]]:
         ('speech', {'steps': 0, 'seed': 3})
     """
     name, separator, tail = text.rpartition("@")
-    if not separator or "=" not in tail:  # an @ in a path is no option
+    if not separator or "=" not in tail:  # an @ in a path
         return text, {}
     options: dict[str, Any] = {}
     for item in tail.split(","):
@@ -95,38 +96,40 @@ def parse_model(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def load_enhancer(text: str) -> Enhance:
-    """The enhancer that `NAME[@key=value,...]` describes, with its options filled in.
+    """The enhancer described by `NAME[@key=value,...]`, with its options bound.
 
     Raises:
         ConfigError: see `parse_model`.
         CheckpointError: the model cannot be loaded.
     """
-    from exdiff.enhancer import load  # not above: a worker process imports this module, and must not wait for torch
+    from exdiff.inference.loading import (
+        load,  # not above: a worker process imports this module, and must not wait for torch
+    )
 
     name, options = parse_model(text)
     enhance = functools.partial(load(name), **options)
-    # The first call of a model builds kernels and buffers; it would count in the first file's real-time factor.
+    # A model's first call builds kernels and buffers, which would count in the first file's real-time factor.
     enhance(np.random.default_rng(0).normal(0.0, 0.1, 8000).astype(np.float32), 16000)
     return enhance
 
 
-def origin(text: str) -> Path:
-    """Where the weights are of the model that `NAME[@key=value,...]` describes.
+def locate_weights(text: str) -> Path:
+    """The path of the weights of the model described by `NAME[@key=value,...]`.
 
     Raises:
         ConfigError: see `parse_model`.
         CheckpointError: no such model.
     """
-    from exdiff.checkpoint import locate
+    from exdiff.checkpoints.checkpoint import locate
 
     return locate(parse_model(text)[0])
 
 
 def load_systems(models: Sequence[str], estimates: Sequence[Path]) -> dict[str, System]:
-    """Models, then folders of estimates, by the names that the report gives them.
+    """Models, then folders of estimates, by their names in the report.
 
     Raises:
-        ConfigError: the same one is given twice, or is named like the mixture.
+        ConfigError: one is given twice, or has the mixture's name.
         DataError: a folder does not exist.
     """
     folders = [(path.name, path) for path in estimates]

@@ -1,9 +1,8 @@
-"""How sure a diffusion model is: several samples, their spread in each second, and where it departs from its extractor.
+"""How reliable a diffusion model's output is: the spread of several samples, and the difference from its extractor.
 
-A generative model can invent a word that nobody said. Two signs of it need no clean reference: its samples differ from
-seed to seed, or it says something else than the discriminative estimate that guides it. Both are levels in dB relative
-to the signal in that second; what they are worth is measured where a clean reference exists, by their rank correlation
-with the error.
+A generative model can invent a word that nobody said. Two signs need no clean reference: its samples differ from seed
+to seed, or its output differs from the discriminative estimate that guides it. Both are levels in dB relative to the
+signal in that second. Where a clean reference exists, their rank correlation with the error shows how good they are.
 """
 
 from __future__ import annotations
@@ -14,29 +13,29 @@ from typing import Any
 
 import numpy as np
 
-from exdiff.errors import ConfigError
+from exdiff.core.errors import ConfigError
 from exdiff.evaluation.pairs import Pair
 from exdiff.evaluation.statistics import clustered_correlation
 from exdiff.evaluation.systems import System
 
-FLOOR_DB = -30.0  # relative to the whole signal: in a pause, ratios to the second's own level would say nothing
+FLOOR_DB = -30.0  # relative to the whole signal: in a pause, ratios to the level of that second are meaningless
 LOWEST_DB = -80.0
-FLAG_DB = -15.0  # a difference of a thirtieth of the energy is heard as another sound
-MINIMUM_STEPS = 4  # fewer posterior steps draw noise so early that little of it is left
+FLAG_DB = -15.0  # a difference of a thirtieth of the energy is heard as a different sound
+MINIMUM_STEPS = 4  # with fewer posterior steps, noise is drawn so early that little of it remains
 
 
 def sampling(enhancer: Any, steps: int | None = None, sampler: str | None = None) -> dict[str, Any] | None:
-    """Options of a call whose result depends on the seed, or None for a model that cannot be sampled.
+    """Options of a call whose result depends on the seed; None for a model that has no randomness.
 
-    A model that draws anyway (a noisy prior, a stochastic sampler) keeps what it does. The deterministic bridge, whose
-    start is the anchor itself, is walked by posterior steps instead (`bridge_sde`), at least 4 of them.
+    A model with a noisy prior or a stochastic sampler keeps its settings. The deterministic bridge, which starts at the
+    anchor itself, is sampled by posterior steps instead (`bridge_sde`), at least 4 of them.
 
     Args:
         enhancer: an `Enhancer`.
-        steps: what it would take, its own by default; 0 is the extractor alone.
-        sampler: what it would use, its own by default.
+        steps: of the call, by default those of the enhancer; 0 is the extractor alone.
+        sampler: of the call, by default that of the enhancer.
     """
-    from exdiff.samplers import SAMPLERS
+    from exdiff.model.samplers import SAMPLERS
 
     path = enhancer.model.path
     count = int(enhancer.steps if steps is None else steps)
@@ -56,7 +55,7 @@ def _noisy_prior(path: Any) -> bool:
 
 
 def check_samples(samples: int) -> None:
-    """Raise unless `samples` is 0 (none) or enough for a spread.
+    """Raise unless `samples` is 0 (none) or large enough for a spread.
 
     Raises:
         ConfigError: 1, or less than 0.
@@ -68,11 +67,11 @@ def check_samples(samples: int) -> None:
 def assess(
     system: System | Callable[..., Any], pair: Pair, estimate: np.ndarray, samples: int
 ) -> dict[str, Any] | None:
-    """What the samples of a model say about its `estimate` of `pair`, second by second; None if it cannot be sampled.
+    """Uncertainty of a model's `estimate` of `pair`, second by second; None if the model has no randomness.
 
     Returns:
-        `samples`, `sampler`, `steps`; lists of dB a second: `uncertainty`, `disagreement` (or None without an
-        extractor), `removed` and `error`; and `flags`, see `flags_of`.
+        `samples`, `sampler`, `steps`; lists with one level in dB per second: `uncertainty`, `disagreement` (None
+        without an extractor), `removed` and `error`; and `flags`, see `flags_of`.
     """
     enhancer: Any = getattr(system, "func", None)
     if not isinstance(system, functools.partial) or not hasattr(enhancer, "model"):
@@ -99,7 +98,7 @@ def assess(
 
 
 def edges_of(samples: int, sample_rate: int) -> np.ndarray:
-    """Where seconds begin and end, in samples; a rest of less than half a second belongs to the last.
+    """Where seconds begin and end, in samples; a remainder of less than half a second joins the last.
 
     Example:
         >>> edges_of(27, 10).tolist(), edges_of(24, 10).tolist(), edges_of(3, 10).tolist()
@@ -166,13 +165,13 @@ def flags_of(levels: Mapping[str, Sequence[float]], threshold_db: float) -> list
 
 
 def predictive_value(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
-    """Rank correlation over seconds of each sign with the error of system `name`: does it predict it?
+    """Rank correlation over seconds between each sign and the error of system `name`.
 
-    `removed`, how much was taken away relative to what is left, is the control: it needs no samples. What uncertainty
-    is worth beyond it is the difference of the two, `beyond_removed`.
+    `removed`, the level of what was taken away relative to what is left, is the control: it needs no samples.
+    `beyond_removed` is how much better the uncertainty correlates than the control.
 
     Returns:
-        `files`, `seconds`, `flagged` (a share of the seconds); for each sign `rho` and `ci95`, by bootstrap over files.
+        `files`, `seconds`, `flagged` (a share of the seconds); `rho` and `ci95` of each sign, by bootstrap over files.
     """
     tables = [row["trust"] for row in rows if row["system"] == name and row.get("trust")]
     seconds = sum(len(table["error"]) for table in tables)

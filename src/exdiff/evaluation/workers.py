@@ -1,4 +1,4 @@
-"""Scoring, here or in worker processes: what is sent to one, and how many threads it may use."""
+"""Scoring, in this process or in worker processes with one thread each."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any
 
 import numpy as np
 
-from exdiff.errors import AudioError, ExDiffError
-from exdiff.metrics import METRICS, MULTICHANNEL
-
-Row = dict[str, Any]
+from exdiff.core.errors import AudioError, ExDiffError
+from exdiff.evaluation.metrics import METRICS, MULTICHANNEL
+from exdiff.evaluation.statistics import ScoreRow
 
 
 @dataclass(frozen=True)
-class Job:
-    """One signal to score, [T] or [C, T]; or what went wrong on the way to it."""
+class ScoringTask:
+    """One signal to score, [T] or [C, T]; or, without signals, a row that is complete already."""
 
-    row: Row
+    row: ScoreRow
     estimate: np.ndarray | None = None
     clean: np.ndarray | None = None
     mixture: np.ndarray | None = None
@@ -33,18 +31,18 @@ class Job:
 
 
 @contextmanager
-def scorer(metrics: Sequence[str], workers: int) -> Iterator[Callable[[Sequence[Job]], list[Row]]]:
-    """A function that scores a block of jobs, in order: here, or in `workers` fresh processes."""
+def scorer(metrics: Sequence[str], workers: int) -> Iterator[Callable[[Sequence[ScoringTask]], list[ScoreRow]]]:
+    """A function that scores a block of tasks, in order: in this process, or in `workers` new ones."""
     score = functools.partial(_score, tuple(metrics))
     if workers == 1:
-        yield lambda jobs: [score(job) for job in jobs]
+        yield lambda tasks: [score(task) for task in tasks]
         return
     # Spawned, not forked: torch's and ONNX Runtime's threads do not survive a fork.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         try:
             with _one_thread_each():
-                wait([pool.submit(int) for _ in range(workers)])  # a submission starts a process while none is idle
-            yield lambda jobs: list(pool.map(score, jobs))
+                wait([pool.submit(int) for _ in range(workers)])  # each submission starts a process while none is idle
+            yield lambda tasks: list(pool.map(score, tasks))
         except BrokenProcessPool as error:
             raise ExDiffError(
                 "a worker process died; a script must call this under `if __name__ == '__main__':`, "
@@ -52,20 +50,20 @@ def scorer(metrics: Sequence[str], workers: int) -> Iterator[Callable[[Sequence[
             ) from error
 
 
-def _score(metrics: Sequence[str], job: Job) -> Row:
-    """Runs in a worker; everything it needs comes with the job."""
-    if job.estimate is None or job.clean is None or job.mixture is None:
-        return job.row
+def _score(metrics: Sequence[str], task: ScoringTask) -> ScoreRow:
+    """Runs in a worker process; everything it needs is in the task."""
+    if task.estimate is None or task.clean is None or task.mixture is None:
+        return task.row
     scores: dict[str, float] = {}
-    every = job.estimate, job.clean, job.mixture
-    mono = _mono(job.estimate), _mono(job.clean), _mono(job.mixture)
+    every = task.estimate, task.clean, task.mixture
+    mono = _mono(task.estimate), _mono(task.clean), _mono(task.mixture)
     try:
         for name in metrics:
             signals = every if name in MULTICHANNEL else mono
-            scores.update(METRICS[name](*signals, job.sample_rate))
+            scores.update(METRICS[name](*signals, task.sample_rate))
     except AudioError as error:
-        return {**job.row, "error": str(error)}
-    return {**job.row, **{key: None if math.isnan(value) else value for key, value in scores.items()}}
+        return {**task.row, "error": str(error)}
+    return {**task.row, **{key: None if math.isnan(value) else value for key, value in scores.items()}}
 
 
 def _mono(signal: np.ndarray) -> np.ndarray:
@@ -74,7 +72,7 @@ def _mono(signal: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Numerical libraries read these when a process starts; without them every worker would use every core."""
+    """Numerical libraries read these variables at start; without them every worker would use all cores."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))

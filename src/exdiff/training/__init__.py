@@ -1,4 +1,4 @@
-"""Training: a recipe in, a checkpoint out. `loop.py` is the place to start reading."""
+"""Training: a recipe in, a checkpoint out. Start reading in `loop.py`."""
 
 from exdiff.training.loop import train
 from exdiff.training.options import Options

@@ -1,8 +1,8 @@
-"""The examples of every step, wherever and however they are computed.
+"""The examples of every step, however the work is divided.
 
-Step s holds the examples [s * batch, (s + 1) * batch) of one endless sequence. Each process takes a run of them, each
-accumulated part a run of that. An example and the noise that it meets are functions of (seed, index) alone, so that
-neither processes, parts, workers nor interruptions change what a step computes.
+Step s has the examples [s * batch, (s + 1) * batch) of one endless sequence. Each process takes a contiguous share of
+them and divides it into micro-batches. An example and its diffusion noise are functions of (seed, index) alone, so the
+number of processes, micro-batches and workers, and interruptions, do not change what a step computes.
 """
 
 from __future__ import annotations
@@ -18,81 +18,82 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from exdiff.training.options import Options
-from exdiff.training.ranks import Ranks
+from exdiff.training.world import World
 
 
 @dataclass(frozen=True)
-class Part:
-    """Examples to compute at once, waveforms [B, C, T], with one generator of noise for each."""
+class MicroBatch:
+    """Examples to compute at once: waveforms [B, C, T], and one noise generator for each."""
 
     clean: Tensor
     mixture: Tensor
     generators: list[torch.Generator]
 
 
-def split(batch: int, step: int, rank: int, count: int, accumulate: int) -> list[range]:
-    """Indices of the parts that process `rank` of `count` has of a step.
-
-    Example:
-        >>> split(8, 2, rank=1, count=2, accumulate=2)
-        [range(20, 22), range(22, 24)]
-    """
-    size = batch // (count * accumulate)
-    first = step * batch + rank * accumulate * size
-    return [range(first + part * size, first + (part + 1) * size) for part in range(accumulate)]
-
-
-def mixed(*numbers: int) -> int:
-    """A seed made of some numbers; torch's generators alone would begin alike for neighbouring seeds."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
 class Batches:
-    """This process's parts of every step from `step` to the last: an iterator.
+    """This process's micro-batches of every step, from `step` to the last: an iterator.
 
     Args:
         source: `source[index]` -> clean and mixture, both [T] or [C, T].
         options: of the run.
         step: the first one.
-        ranks: of which this is one.
+        world: the processes of the run.
     """
 
-    def __init__(self, source: Any, options: Options, step: int, ranks: Ranks) -> None:
-        self._options, self._step, self._ranks = options, step, ranks
-        self._order = _Order(options, step, ranks)
+    def __init__(self, source: Any, options: Options, step: int, world: World) -> None:
+        self._options, self._step, self._world = options, step, world
         loader = DataLoader(
             _Examples(source),
-            batch_sampler=self._order,
+            batch_sampler=_Indices(options, step, world),
             num_workers=options.workers,
             prefetch_factor=8 if options.workers else None,
             worker_init_fn=_outlive_first_signal,
-            pin_memory=ranks.device.type == "cuda",
+            pin_memory=world.device.type == "cuda",
         )
         self._examples = iter(loader)
 
-    def __iter__(self) -> Iterator[list[Part]]:
+    def __iter__(self) -> Iterator[list[MicroBatch]]:
         return self
 
-    def __next__(self) -> list[Part]:
+    def __next__(self) -> list[MicroBatch]:
         if self._step >= self._options.steps:
             raise StopIteration
-        parts = [self._part(indices) for indices in self._order.parts(self._step)]
+        batch = [self._micro_batch(indices) for indices in indices_of(self._step, self._options, self._world)]
         self._step += 1
-        return parts
+        return batch
 
-    def _part(self, indices: range) -> Part:
-        clean, mixture = next(self._examples).to(self._ranks.device, non_blocking=True).unbind(1)
-        return Part(clean, mixture, [torch.Generator().manual_seed(mixed(self._options.seed, i)) for i in indices])
+    def _micro_batch(self, indices: range) -> MicroBatch:
+        clean, mixture = next(self._examples).to(self._world.device, non_blocking=True).unbind(1)
+        seeds = [combined_seed(self._options.seed, index) for index in indices]
+        return MicroBatch(clean, mixture, [torch.Generator().manual_seed(seed) for seed in seeds])
 
     def close(self) -> None:
         """End the workers now; left to the garbage collector they might outlive the run."""
-        end = getattr(self._examples, "_shutdown_workers", None)  # torch offers no public way
+        end = getattr(self._examples, "_shutdown_workers", None)  # torch has no public way
         if end is not None:
             end()
 
 
+def indices_of(step: int, options: Options, world: World) -> list[range]:
+    """Indices of the examples in each micro-batch of one process.
+
+    Example:
+        >>> world = World(torch.device("cpu"), torch.float32)
+        >>> indices_of(2, Options(batch=8, accumulate=2), world)
+        [range(16, 20), range(20, 24)]
+    """
+    size = options.batch // (world.size * options.accumulate)
+    first = step * options.batch + world.rank * options.accumulate * size
+    return [range(first + micro * size, first + (micro + 1) * size) for micro in range(options.accumulate)]
+
+
+def combined_seed(*numbers: int) -> int:
+    """One seed from several numbers. Torch's generators alone would start alike for neighbouring seeds."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
 class _Examples(Dataset[Tensor]):
-    """[2, C, T], clean and mixture: one tensor is sent faster than two."""
+    """[2, C, T], clean and mixture: sending one tensor is faster than sending two."""
 
     def __init__(self, source: Any) -> None:
         self.source = source
@@ -102,22 +103,21 @@ class _Examples(Dataset[Tensor]):
         return pair if pair.ndim == 3 else pair[:, None]
 
 
-class _Order:
-    """The parts' indices, made as they are asked for: a run may have millions."""
+@dataclass(frozen=True)
+class _Indices:
+    """The indices of all micro-batches from a step on, generated lazily: a run may have millions."""
 
-    def __init__(self, options: Options, first: int, ranks: Ranks) -> None:
-        self.options, self.first, self.rank, self.count = options, first, ranks.rank, ranks.count
-
-    def parts(self, step: int) -> list[range]:
-        return split(self.options.batch, step, self.rank, self.count, self.options.accumulate)
+    options: Options
+    first: int
+    world: World
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first, self.options.steps):
-            yield from map(list, self.parts(step))
+            yield from map(list, indices_of(step, self.options, self.world))
 
 
 def _outlive_first_signal(worker: int) -> None:
-    """Terminals, torchrun and SLURM signal all processes at once; but the one that trains needs its step's examples.
+    """Terminals, torchrun and SLURM signal all processes at once, but the training process still needs its examples.
 
     It ends its workers itself (`Batches.close`). A second SIGTERM ends a worker as usual.
     """

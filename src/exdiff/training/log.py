@@ -1,4 +1,4 @@
-"""What a run writes down while it goes."""
+"""The log of a run: means of losses and times, as JSON lines."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from exdiff.training.options import Options
 
 
 @dataclass
-class Means:
-    """Of the steps since the last line; a part of the state, so that a resumed run writes the same lines.
+class RunningMeans:
+    """Means over the steps since the last log line; part of the saved state, so a resumed run logs the same lines.
 
-    Steps that were not finite are left out of the means and counted as `skipped`.
+    Steps with a loss that is not finite are left out of the means and counted as `skipped`.
     """
 
     sums: dict[str, float] = field(default_factory=dict)
     count: int = 0
     skipped: int = 0
-    waited: float = 0.0  # seconds, for data
+    waited: float = 0.0  # seconds, waiting for data
     seconds: float = 0.0
 
     def add(self, losses: dict[str, float], waited: float, seconds: float) -> None:
-        """Take up one step."""
+        """Include one step; `waited` and `seconds` are its times."""
         if all(math.isfinite(value) for value in losses.values()):
             for key, value in losses.items():
                 self.sums[key] = self.sums.get(key, 0.0) + value
@@ -34,7 +34,7 @@ class Means:
         self.count, self.waited, self.seconds = self.count + 1, self.waited + waited, self.seconds + seconds
 
     def line(self, options: Options) -> dict[str, float]:
-        """Losses, throughput in seconds of audio per second, share of the time spent waiting for data."""
+        """Mean losses, throughput in seconds of audio per second, and the share of time spent waiting for data."""
         audio = self.count * options.batch * options.segment_seconds
         line = {k: round(v / (self.count - self.skipped), 5) for k, v in self.sums.items()}
         line |= {"skipped": self.skipped} if self.skipped else {}
@@ -45,7 +45,7 @@ class Means:
 
 
 class Log:
-    """JSON lines in a file that one process writes; `path` is None in the others."""
+    """JSON lines in a file, written by the main process; in the others `path` is None."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -56,17 +56,17 @@ class Log:
             with self.path.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(line) + "\n")
 
-    def cut(self, step: int, validated: int = -1) -> None:
-        """Forget what was written after a state of this step was saved, and last validated as told."""
+    def truncate(self, step: int, validated: int = -1) -> None:
+        """Remove the lines written after a state of this step was saved, whose last validation was at `validated`."""
         if self.path is None or not self.path.is_file():
             return
-        kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _until(line, step, validated)]
+        kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _is_kept(line, step, validated)]
         temporary = self.path.with_suffix(".jsonl.tmp")
         temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         temporary.replace(self.path)
 
 
-def _until(line: str, step: int, validated: int) -> bool:
+def _is_kept(line: str, step: int, validated: int) -> bool:
     try:
         table = json.loads(line)
     except ValueError:  # cut short

@@ -16,14 +16,14 @@ WAIT, WARMUP, ACTIVE = 1, 2, 7  # steps
 
 @contextmanager
 def profiling(out: Path | None, report: Callable[[str], None]) -> Iterator[Callable[[], None]]:
-    """Gives what to call after every step; with `out` None it does nothing."""
+    """Profile some steps into `out`; yields a function to call after every step. If `out` is None, nothing happens."""
     if out is None:
         yield lambda: None
         return
     written = []
 
     def write(run: profile) -> None:
-        if run.step_num < WAIT + WARMUP + ACTIVE:  # what ends a run is not a step
+        if run.step_num < WAIT + WARMUP + ACTIVE:  # the end of the run calls this too
             return
         (out / "profile.txt").write_text(describe(run), encoding="utf-8")
         run.export_chrome_trace(str(out / "profile.json.gz"))
@@ -35,11 +35,11 @@ def profiling(out: Path | None, report: Callable[[str], None]) -> Iterator[Calla
     with profile(activities=kinds, schedule=plan, on_trace_ready=write) as run:
         yield run.step
     if not written:
-        report(f"too short a run to profile: it takes {WAIT + WARMUP + ACTIVE} steps")
+        report(f"the run is too short to profile: it takes {WAIT + WARMUP + ACTIVE} steps")
 
 
 def describe(run: profile) -> str:
-    """Milliseconds a step and share of each phase, then the operators that take longest."""
+    """Milliseconds per step and share of each phase, then the slowest operators."""
     events = run.key_averages()
     steps = [event for event in events if event.key.startswith("ProfilerStep")]
     count, whole = sum(event.count for event in steps), sum(map(_time, steps))
@@ -54,5 +54,5 @@ def describe(run: profile) -> str:
 
 
 def _time(event: Any) -> float:
-    """Microseconds; on a GPU the host only hands out work, and the longer of both is what it takes."""
+    """Microseconds: the longer of host and device time, since on a GPU the host only launches the work."""
     return max(event.cpu_time_total, event.device_time_total)

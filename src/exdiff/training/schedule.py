@@ -1,4 +1,4 @@
-"""When something is due, and how large the steps are."""
+"""When to validate and save, and the learning rate."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from exdiff.training.options import Options
 
 
 def due(step: int, steps: int, seconds: float, minutes: float) -> bool:
-    """Whether something is due that happens every so many steps (0: never) and every so many minutes."""
+    """Whether it is time for something done every `steps` steps (0: never) and every `minutes`."""
     return (steps > 0 and step % steps == 0) or seconds > 60 * minutes
 
 
 def learning_rate(options: Options, step: int, minutes: float, max_minutes: float | None) -> float:
-    """Warm-up, constant, then a linear fall to zero."""
+    """Warm-up, constant, then linear decay to zero."""
     warm = min(1.0, (step + 1) / max(1, options.warmup))
     if options.decay_minutes and max_minutes is not None:
         left = (max_minutes - minutes) / options.decay_minutes

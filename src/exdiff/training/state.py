@@ -1,8 +1,8 @@
-"""Everything alive in a run, and how it is saved and restored.
+"""The state of a run, and how it is saved and restored.
 
-There is always a whole state on the disk: a new one is written beside it, read back and only then given its name, and
-the one before is kept. `state.pt` is a zip archive of tensors and plain values with a checksum for each, and nothing in
-it is ever executed.
+There is always an intact state on the disk: a new one is written beside the old, read back and only then renamed, and
+the previous one is kept. `state.pt` is a zip archive of tensors and plain values with a checksum for each; loading it
+never executes code.
 """
 
 from __future__ import annotations
@@ -18,38 +18,39 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from exdiff import checkpoint
-from exdiff.adversary import Adversary
-from exdiff.config import Recipe
-from exdiff.errors import CheckpointError
-from exdiff.model import ExDiff
-from exdiff.optimiser import Optimiser
-from exdiff.training.log import Means
+from exdiff.checkpoints import checkpoint
+from exdiff.core.errors import CheckpointError
+from exdiff.core.recipe import Recipe
+from exdiff.model.exdiff import ExDiff
+from exdiff.training.log import RunningMeans
+from exdiff.training.objective import Adversary, Objective
+from exdiff.training.optimiser import Optimiser
 
 STATE, TEMPORARY, PREVIOUS = "state.pt", "state.pt.tmp", "state.previous.pt"
 
 
 @dataclass
 class State:
-    """Everything alive in a run."""
+    """Everything that changes during a run."""
 
     model: ExDiff
+    objective: Objective
     ema: AveragedModel
     optimiser: Optimiser
     adversary: Adversary | None = None
     step: int = 0
     seconds: float = 0.0  # of training, over all resumptions
-    validated: int = -1  # the last step after which the model was validated
-    means: Means = field(default_factory=Means)
+    validated: int = -1  # step of the last validation
+    means: RunningMeans = field(default_factory=RunningMeans)
 
 
 def save(state: State, recipe: Recipe, out: Path) -> None:
-    """Write the resumable state and the EMA model; CheckpointError if that fails, the last state being untouched."""
+    """Write the resumable state and the EMA model; CheckpointError if that fails, and the last state is untouched."""
     content = {
         "model": state.model.state_dict(),
         "ema": state.ema.state_dict(),
         "optimiser": state.optimiser.state_dict(),
-        "adversary": state.adversary and state.adversary.progress(),
+        "adversary": state.adversary and state.adversary.state_dict(),
         "step": state.step,
         "seconds": state.seconds,
         "validated": state.validated,
@@ -64,19 +65,19 @@ def save(state: State, recipe: Recipe, out: Path) -> None:
         if (out / STATE).is_file():
             (out / STATE).replace(out / PREVIOUS)
         (out / TEMPORARY).replace(out / STATE)
-        _settle(out)
+        _sync_folder(out)
         checkpoint.save_model(state.ema.module, recipe, out / "model")
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f"cannot save the run in {out}: {' '.join(str(error).split())[:200]}") from None
 
 
 def holds_run(out: Path) -> bool:
-    """Whether the folder has a state to resume, whole or not."""
+    """Whether the folder has a state to resume, intact or not."""
     return any((out / name).is_file() for name in (STATE, PREVIOUS))
 
 
 def newest(out: Path) -> tuple[Path, dict[str, Any], str]:
-    """The newest whole state of the folder: its file, its content and, if it is not state.pt, one line that says why.
+    """The newest intact state in the folder: its file, its content and, if it is not state.pt, one line that says why.
 
     Raises:
         CheckpointError: there is none.
@@ -90,20 +91,20 @@ def newest(out: Path) -> tuple[Path, dict[str, Any], str]:
             continue
         return path, saved, f"{reasons[0]}: going on from {path.name}, step {saved['step']}" if reasons else ""
     raise CheckpointError(
-        f"{reasons[0]}, and no earlier one is whole; delete {out}, and begin with training.init={out / 'model'}"
+        f"{reasons[0]}, and no earlier one is intact; delete {out}, and begin with training.init={out / 'model'}"
     )
 
 
 def restore(state: State, saved: dict[str, Any], path: Path) -> None:
-    """Undo `save`; CheckpointError for a state of another recipe."""
+    """Load what `save` wrote; CheckpointError if it is the state of another recipe."""
     try:
         state.model.load_state_dict(saved["model"])
         state.ema.load_state_dict(saved["ema"])
         state.optimiser.load_state_dict(saved["optimiser"])
         if state.adversary is not None:
-            state.adversary.restore(saved["adversary"])
+            state.adversary.load_state_dict(saved["adversary"])
         state.step, state.seconds, state.validated = saved["step"], saved["seconds"], saved["validated"]
-        state.means = Means(**saved["means"])
+        state.means = RunningMeans(**saved["means"])
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason, remedy = " ".join(str(error).split())[:200], "resume with the recipe that began the run"
         raise CheckpointError(f"{path} does not fit the recipe ({reason}); {remedy}") from None
@@ -120,7 +121,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _verify(path: Path) -> None:
-    """Compare all of a file with its checksums, which torch.load does not do; OSError if they differ."""
+    """Compare the whole file with its checksums, which torch.load does not do; OSError if they differ."""
     try:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
@@ -130,8 +131,8 @@ def _verify(path: Path) -> None:
         raise OSError(f"the checksum of {bad} is wrong")
 
 
-def _settle(folder: Path) -> None:
-    """Have the names written too, where the system can."""
+def _sync_folder(folder: Path) -> None:
+    """Flush the renames to the disk too, where the system can."""
     with suppress(OSError):
         number = os.open(folder, os.O_RDONLY)
         try:

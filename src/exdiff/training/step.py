@@ -1,4 +1,4 @@
-"""One step: every part's loss and gradients, their mean over the processes, and the update."""
+"""One training step: loss and gradients of every micro-batch, their mean over the processes, and the update."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from exdiff.optimiser import grad_norm, gradients
-from exdiff.training.batches import Part, mixed
+from exdiff.training.batches import MicroBatch, combined_seed
+from exdiff.training.objective.gradients import clip_gradients, gradients
 from exdiff.training.options import Options
-from exdiff.training.ranks import Ranks
 from exdiff.training.state import State
+from exdiff.training.world import World
 
 
-def learn(state: State, parts: Sequence[Part], rate: float, options: Options, ranks: Ranks) -> dict[str, float]:
-    """Improve the model on the parts that this process has of a batch; the losses of the whole batch.
+def train_step(
+    state: State, batch: Sequence[MicroBatch], learning_rate: float, options: Options, world: World
+) -> dict[str, float]:
+    """Update the model by one batch, of which this process has some micro-batches; returns the whole batch's losses.
 
-    Losses are means over equal parts, so that the mean of the parts' gradients, here and over the processes, is the
-    gradient of the whole batch. All processes then take the same step.
+    Losses are means over micro-batches of equal size, so the mean of their gradients, here and over the processes, is
+    the gradient of the whole batch. All processes then make the same update.
     """
-    # Whatever draws without a generator, such as a foreign network's dropout, does so by the step and the process.
-    torch.manual_seed(mixed(options.seed, state.step, 1 + ranks.rank))
+    # For whatever draws without a generator, such as dropout in a foreign network.
+    torch.manual_seed(combined_seed(options.seed, state.step, 1 + world.rank))
     for group in state.optimiser.param_groups:
-        group["lr"] = rate
-    losses = _gradients(state, parts, ranks)
+        group["lr"] = learning_rate
+    losses = _accumulate_gradients(state, batch, world)
     with record_function("average"):
-        ranks.average([*gradients(state.model.parameters()), *losses.values()])
+        world.average([*gradients(state.model.parameters()), *losses.values()])
     with record_function("optimiser"):
-        norm = grad_norm(state.model.parameters(), options.clip)
-        if torch.isfinite(norm):  # one bad batch must not end a night's run
+        norm = clip_gradients(state.model.parameters(), options.clip)
+        if torch.isfinite(norm):  # one bad batch must not spoil a night's run
             if state.adversary is not None:
-                with ranks.autocast():  # its messages come first: if a process is gone, nothing has changed yet
-                    losses["adversary"] = state.adversary.learn()
+                with world.autocast():  # before the model: if a process is lost here, nothing has been updated yet
+                    losses["adversary"] = state.adversary.step()
             state.optimiser.step()
             state.ema.update_parameters(state.model)
         state.optimiser.zero_grad()
@@ -42,15 +44,15 @@ def learn(state: State, parts: Sequence[Part], rate: float, options: Options, ra
     return dict(zip([*losses, "grad_norm"], values, strict=True))
 
 
-def _gradients(state: State, parts: Sequence[Part], ranks: Ranks) -> dict[str, Tensor]:
-    """Leave the gradient of the parts' mean loss in the parameters; the mean losses."""
+def _accumulate_gradients(state: State, batch: Sequence[MicroBatch], world: World) -> dict[str, Tensor]:
+    """Add the gradient of the mean loss to the parameters' `grad`; returns the mean losses."""
     means: dict[str, Tensor] = {}
-    for part in parts:
-        with record_function("forward"), ranks.autocast():
-            losses = state.model.loss(part.clean, part.mixture, part.generators, state.adversary)
+    for micro in batch:
+        with record_function("forward"), world.autocast():
+            losses = state.objective(micro.clean, micro.mixture, micro.generators, state.adversary)
         with record_function("backward"):
-            (losses["loss"] / len(parts)).backward()
+            (losses["loss"] / len(batch)).backward()
         for key, value in losses.items():
-            share = value.detach().float() / len(parts)
+            share = value.detach().float() / len(batch)
             means[key] = means[key] + share if key in means else share
     return means

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run in good order."""
+"""Ctrl-C and SIGTERM end a run cleanly."""
 
 from __future__ import annotations
 
@@ -6,35 +6,42 @@ import signal
 import threading
 from types import FrameType
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Stop:
-    """The first signal is a wish (`asked`), which the loop fulfils between two steps; a second one ends all at once.
+    """Catches signals: after the first one (`requested`) the loop stops between two steps, a second one ends at once.
 
-    With several processes the wish of one becomes that of all (`agreed`), at the same step.
+    With several processes, a request to one stops all of them (`agreed_by_all`) after the same step.
 
-    Outside of the main thread, where Python allows no handlers, nothing changes.
+    Outside the main thread, where Python allows no handlers, signals are handled as before.
 
     Example:
         >>> with Stop() as stop:
         ...     signal.raise_signal(signal.SIGTERM)
-        >>> stop.asked
+        >>> stop.requested
         True
     """
 
     def __init__(self) -> None:
-        self.asked, self.agreed = False, False
+        self.requested, self.agreed_by_all = False, False
         self._old = {}
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
-            self._old = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._old = {number: signal.signal(number, self._request) for number in _SIGNALS if _is_heeded(number)}
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
+
+
+def _is_heeded(number: int) -> bool:
+    """A shell script ignores SIGINT for what it starts in the background; that stays so."""
+    return signal.getsignal(number) is not signal.SIG_IGN

@@ -1,7 +1,7 @@
-"""Scores on a fixed set of examples while a run goes, through the same Enhancer that users have.
+"""Scores on a fixed set of examples during a run, through the same Enhancer that users have.
 
-The examples come from the data set of the run, far beyond the indices that it trains on: they tell how training goes.
-How a model does on speakers it never met is the business of `exdiff evaluate`.
+The examples come from the run's own data set, at indices far beyond those it trains on, so they show the progress of
+training. Use `exdiff evaluate` for speakers that the model has never heard.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from exdiff.config import Recipe
-from exdiff.enhancer import from_recipe
-from exdiff.metrics import METRICS
+from exdiff.core.recipe import Recipe
+from exdiff.evaluation.metrics import METRICS
+from exdiff.inference.loading import from_recipe
 from exdiff.training.options import Options
-from exdiff.training.ranks import Ranks
+from exdiff.training.world import World
 
-FAR = 2**40  # index of the first validation example
+FIRST = 2**40  # index of the first validation example
 SCORES = ("si_sdr", "si_sir", "si_sar")
-SHOWN = 3
+KEPT = 3  # examples that are returned
 
 
 @dataclass(frozen=True)
 class Example:
-    """What was enhanced, and how: waveforms [T]."""
+    """One validation example: waveforms [T]."""
 
     mixture: np.ndarray
     estimate: np.ndarray
@@ -34,29 +34,29 @@ class Example:
 
 
 def validate(
-    model: nn.Module, recipe: Recipe, source: Any, options: Options, ranks: Ranks
+    model: nn.Module, recipe: Recipe, source: Any, options: Options, world: World
 ) -> tuple[dict[str, float], list[Example]]:
     """Mean SI-SDR, SI-SIR, SI-SAR (dB) of a model and of the mixture, over examples with speech and noise.
 
-    The processes take the examples in turn and add up. The first few of this process come along, to look at and hear.
+    The examples are divided over the processes. The first few of this process are returned, for display.
     """
-    enhancer = from_recipe(model, recipe, device=str(ranks.device))
+    enhancer = from_recipe(model, recipe, device=str(world.device))
     names = [prefix + name for prefix in ("", "mixture_") for name in SCORES]
-    rows, heard = [], []
-    for index in range(FAR + ranks.rank, FAR + options.validate_examples, ranks.count):
+    rows, kept = [], []
+    for index in range(FIRST + world.rank, FIRST + options.validate_examples, world.size):
         clean, mixture = source[index]
         if not clean.any() or np.array_equal(clean, mixture):
-            continue  # no speech, or nothing to remove: a ratio of the two would mean nothing
+            continue  # no speech, or nothing to remove: no ratio of the two is defined
         estimate = np.asarray(enhancer(mixture, recipe.sample_rate))
         estimate, mixture, clean = (np.atleast_2d(x).mean(axis=0) for x in (estimate, mixture, clean))
         rows.append([_scores(signal, clean, mixture, recipe.sample_rate) for signal in (estimate, mixture)])
-        if len(heard) < SHOWN:
-            heard.append(Example(mixture, estimate, clean))
+        if len(kept) < KEPT:
+            kept.append(Example(mixture, estimate, clean))
     table = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(names))
     sums, counts = table.nansum(0), (~table.isnan()).sum(0).double()
-    ranks.average([sums, counts])
+    world.average([sums, counts])
     means = {n: float(s / c) for n, s, c in zip(names, sums, counts, strict=True) if c > 0}
-    return {name: round(mean, 3) for name, mean in means.items()}, heard
+    return {name: round(mean, 3) for name, mean in means.items()}, kept
 
 
 def _scores(estimate: np.ndarray, clean: np.ndarray, mixture: np.ndarray, rate: int) -> list[float]:

@@ -1,7 +1,7 @@
-"""`exdiff data check`: what is wrong with a data set, found before anyone trains on it.
+"""`exdiff data check`: find what is wrong with a data set before anyone trains on it.
 
-`groups` says which signals there are and which belong together, `measure` listens to one of them in bounded memory,
-`kinship` compares a mixture with its parts, `run` does so for all and judges, `report` puts it into words.
+`groups` finds the signals and which of them belong together, `measure` measures one signal in bounded memory,
+`correlation` compares a mixture with its parts, `run` applies both to all signals, `report` writes the result.
 """
 
 from __future__ import annotations

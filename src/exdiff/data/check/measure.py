@@ -1,4 +1,4 @@
-"""Listening to one signal block by block: levels, clipping, silence, offset, bandwidth, and a hash of its content."""
+"""Measure one signal block by block: level, clipping, silence, offset, bandwidth, and a hash of its content."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import hashlib
 import numpy as np
 
 Array = np.ndarray
-FULL_SCALE = 0.999  # from here on a sample counts as clipped ...
-RUN = 3  # ... if so many of them follow each other
-SILENT_DB = -70.0  # RMS re full scale, of a window of 50 ms
+FULL_SCALE = 0.999  # samples at or above this ...
+CLIPPED_RUN = 3  # ... count as clipped if there are this many in a row
+SILENT_DB = -70.0  # RMS of a window of 50 ms, dB re full scale
 _WINDOWS_A_SECOND = 20
 _N_FFT = 2048
-_EDGE_DB = 25.0  # how far the spectrum must fall, within a tenth of the band, to count as its edge
-_TOP = 0.02  # of the band: what lies this close to its end is the converter's own filter
-_LOWEST = 3000.0  # Hz; nothing was ever recorded with less, but a bass or a voice may end there
-_FLOOR_DB = 10.0  # what lies above an edge stays this close to the level right behind it
+_EDGE_DB = 25.0  # drop of the spectrum within a tenth of the band that counts as an edge
+_TOP = 0.02  # of the band: an edge this close to its end is that of the converter's filter
+_LOWEST = 3000.0  # Hz; no recorder has less bandwidth, but a bass or a voice may end below
+_FLOOR_DB = 10.0  # above an edge the spectrum may rise at most this far over its level right behind the edge
 
 
 class Measure:
@@ -23,20 +23,20 @@ class Measure:
 
     Attributes:
         frames: samples a channel so far.
-        runs, clipped: runs of full-scale samples, and samples in them.
+        runs, clipped: number of runs of full-scale samples, and of samples in them.
     """
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self.sample_rate, self.channels, self.frames = sample_rate, channels, 0
         self.peak, self.runs, self.clipped = 0.0, 0, 0
         self._sum, self._squares = np.zeros(channels), np.zeros(channels)
-        self._carry = np.zeros(channels, dtype=np.int64)  # length of a run at the end of the block before
+        self._carry = np.zeros(channels, dtype=np.int64)  # length of the run at the end of the last block
         self._windows, self._silent = 0, 0
         self._spectrum = np.zeros(_N_FFT // 2 + 1)
         self._hash = hashlib.blake2b(digest_size=16)
 
     def add(self, block: Array) -> None:
-        """Take in the next samples."""
+        """Add the next samples."""
         self.frames += block.shape[-1]
         self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
         self._sum += block.sum(axis=1, dtype=np.float64)
@@ -52,18 +52,18 @@ class Measure:
             self._spectrum += np.square(np.abs(np.fft.rfft(parts))).sum(axis=(0, 1))
 
     def finish(self) -> None:
-        """Count the runs that reach the end."""
+        """Count the runs that reach the end of the signal."""
         for channel in range(self.channels):
             self._count_runs(np.zeros(1, dtype=bool), channel)
 
     @property
     def silent_share(self) -> float:
-        """Share of windows that are silent."""
+        """Share of silent windows, 0 to 1."""
         return self._silent / max(1, self._windows)
 
     @property
     def dc(self) -> float:
-        """The largest mean of a channel, with its sign, of full scale."""
+        """The mean of the channel with the largest offset, relative to full scale."""
         means = self._sum / max(1, self.frames)
         return float(means[np.abs(means).argmax()])
 
@@ -74,15 +74,15 @@ class Measure:
 
     @property
     def content(self) -> str:
-        """A hash of the samples as 16 bits; empty for digital silence, which is no duplicate of anything."""
+        """A hash of the samples in 16 bits; empty for digital silence, which does not count as a duplicate."""
         return self._hash.hexdigest() if self.peak > 0 else ""
 
     def bandwidth(self) -> float:
-        """Hz up to a steep edge with nothing above it, or half the sample rate where there is none."""
+        """The frequency in Hz of a steep edge with nothing above it, or half the sample rate if there is none."""
         return band_edge(self._spectrum, self.sample_rate)
 
     def row(self) -> dict[str, object]:
-        """Plain values for a report."""
+        """The measurements as plain values, for a report."""
         return {
             "sample_rate": self.sample_rate,
             "channels": self.channels,
@@ -117,16 +117,16 @@ class Measure:
         self._carry[channel] = 0
         if full[-1]:
             self._carry[channel], lengths = int(lengths[-1]), lengths[:-1]
-        long = lengths[lengths >= RUN]
+        long = lengths[lengths >= CLIPPED_RUN]
         self.runs += len(long)
         self.clipped += int(long.sum())
 
 
 def band_edge(spectrum: Array, sample_rate: int) -> float:
-    """Hz where a power spectrum falls steeply and stays down, or half the sample rate where it does not.
+    """The frequency in Hz where a power spectrum falls steeply and stays low, or half the sample rate if it does not.
 
-    A resampler leaves such an edge at half the old rate, a codec at its own limit. Music and speech fall by themselves,
-    but slowly.
+    A resampler leaves such an edge at half the old rate, a codec at its cut-off. The spectra of music and speech fall
+    too, but slowly.
     """
     bins, half = len(spectrum), sample_rate / 2
     width, gap = round(0.04 * bins), round(0.03 * bins)

@@ -1,4 +1,4 @@
-"""A check in words: what there is, what is wrong, and which files are concerned."""
+"""The report of a check: what the data set holds, what is wrong, and in which files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from exdiff.data.check.run import KINDS
-from exdiff.errors import DataError
+from exdiff.core.errors import DataError
+from exdiff.data.check.run import PROBLEMS
 
-_SHOWN = 10  # files a kind of problem
+_SHOWN = 10  # files listed for each problem
 
 
 def save_json(result: Mapping[str, Any], file: Path) -> None:
-    """Write everything that `check_data` gave, under a temporary name first.
+    """Write the result of `check_data` as JSON, under a temporary name first.
 
     Raises:
         DataError: the file cannot be written.
@@ -29,11 +29,11 @@ def save_json(result: Mapping[str, Any], file: Path) -> None:
 
 
 def to_text(result: Mapping[str, Any], shown: int = _SHOWN) -> str:
-    """Two tables and the files, in Markdown.
+    """Two tables and the lists of files, in Markdown.
 
     Args:
-        result: what `check_data` gave.
-        shown: files listed for each kind of problem.
+        result: of `check_data`.
+        shown: files listed for each problem.
     """
     rates = _counts(result["sample_rates"], " Hz")
     channels = _counts({_CHANNELS.get(k, f"{k} channels"): n for k, n in result["channels"].items()})
@@ -47,12 +47,12 @@ def to_text(result: Mapping[str, Any], shown: int = _SHOWN) -> str:
     if not result["problems"]:
         return "\n".join([*lines, "No problems."])
     lines += ["| problem | files | what it means |", "|---|---|---|"]
-    lines += [f"| {kind} | {len(faults)} | {KINDS[kind]} |" for kind, faults in result["problems"].items()]
+    lines += [f"| {kind} | {len(faults)} | {PROBLEMS[kind]} |" for kind, faults in result["problems"].items()]
     for kind, faults in result["problems"].items():
         lines += ["", f"{kind}:"]
         lines += [f"- {fault['file']}: {fault['detail']}" for fault in faults[:shown]]
         if len(faults) > shown:
-            lines.append(f"- ... and {len(faults) - shown} more, all of them with --json FILE")
+            lines.append(f"- ... and {len(faults) - shown} more; --json FILE lists all")
     return "\n".join([*lines, "", f"{result['faulty']} of {result['signals']} signals have a problem."])
 
 

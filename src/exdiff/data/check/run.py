@@ -1,4 +1,4 @@
-"""Measuring every signal, one group of files after another, and judging what was found."""
+"""Measure every signal, one group of files after another, and list the problems."""
 
 from __future__ import annotations
 
@@ -16,66 +16,66 @@ from typing import Any
 import numpy as np
 
 from exdiff.audio import AudioReader
+from exdiff.core.errors import AudioError
+from exdiff.core.progress import track
 from exdiff.data.blocks import exact_blocks
-from exdiff.data.check.groups import Group, make_plan
-from exdiff.data.check.kinship import Kinship
+from exdiff.data.check.correlation import Correlation
+from exdiff.data.check.groups import Group, take_inventory
 from exdiff.data.check.measure import Measure
 from exdiff.data.layouts import Source
-from exdiff.errors import AudioError
-from exdiff.progress import track
 
-Row = dict[str, Any]
-KINDS = {
+SignalRow = dict[str, Any]
+PROBLEMS = {
     "unreadable": "cannot be decoded",
     "nan": "holds NaN or infinite samples",
-    "partner": "lacks its partner, or has one too many",
-    "rate": "another sample rate than its partner",
-    "channels": "another number of channels than its partner",
-    "length": "another length than its partner",
-    "unrelated": "the mixture does not contain what it is a mixture of",
+    "partner": "has no partner, or more than one",
+    "rate": "differs in sample rate from its partner",
+    "channels": "differs in the number of channels from its partner",
+    "length": "differs in length from its partner",
+    "unrelated": "the mixture does not contain its parts",
     "identical": "the mixture is the clean signal itself",
-    "clipping": "runs of full-scale samples",
-    "silence": "silent, or mostly",
-    "offset": "a constant offset (DC)",
-    "bandwidth": "nothing in much of the band: sampled up",
-    "duplicate": "the same sound as another file",
+    "clipping": "holds runs of full-scale samples",
+    "silence": "is silent, or mostly silent",
+    "offset": "has a constant offset (DC)",
+    "bandwidth": "much of the band is empty: it was upsampled",
+    "duplicate": "holds the same samples as another file",
 }
 _SUMMED = {"sample_rates": "sample_rate", "channels": "channels", "encodings": "encoding"}
 _OFFSET = 0.01  # of full scale
 _BAND = 0.7  # share of the band
-_UNJUDGED = frozenset({"rir"})  # an impulse is silent for most of its length, and has any spectrum
+_EXEMPT = frozenset({"rir"})  # an impulse response is mostly silent, and may have any spectrum
 
 
 @dataclass
-class _Result:
-    """Of one group: a row a signal, and (kind, number of the signal, detail)."""
+class _GroupResult:
+    """The rows of one group, one a signal, and its problems: (problem, number of the signal, detail)."""
 
-    rows: list[Row]
+    rows: list[SignalRow]
     problems: list[tuple[str, int, str]] = field(default_factory=list)
 
 
 def check_data(path: Path, *, workers: int = 1, silence: float = 0.9) -> dict[str, Any]:
-    """Look at every signal of a data set; see `KINDS` for what is reported.
+    """Check every signal of a data set; `PROBLEMS` lists what is reported.
 
     Args:
-        path: a folder in a known layout or any other, a manifest.csv, or one file.
-        workers: processes; each has one group of files open at a time, and a block of a second of each.
-        silence: share of a file that may be silent.
+        path: any folder, a manifest.csv, or one file.
+        workers: processes; each holds one group of files at a time, and one second of each file.
+        silence: largest share of a file that may be silent, 0 to 1.
 
     Returns:
         Plain values: `data`, `layout`, `signals`, `hours`, `sample_rates`, `channels`, `encodings`, `problems`
-        (kind -> list of file and detail), `faulty` (files with a problem), `rows` (one a signal).
+        (problem -> list of file and detail), `faulty` (files with a problem), `rows` (one a signal).
 
     Raises:
         DataError: nothing to check.
     """
-    plan = make_plan(path)
-    problems: dict[str, list[dict[str, str]]] = {kind: [] for kind in KINDS}
-    for file, text in plan.faults:
-        problems["partner"].append({"file": _name(file, plan.root), "detail": text})
-    rows: list[Row] = []
-    work = partial(check_group, root=plan.root, silence=silence)
-    for result in track(_results(plan.groups, work, workers), "checking", total=len(plan.groups)):
+    inventory = take_inventory(path)
+    problems: dict[str, list[dict[str, str]]] = {kind: [] for kind in PROBLEMS}
+    for file, text in inventory.faults:
+        problems["partner"].append({"file": _name(file, inventory.root), "detail": text})
+    rows: list[SignalRow] = []
+    work = partial(check_group, root=inventory.root, silence=silence)
+    for result in track(_results(inventory.groups, work, workers), "checking", total=len(inventory.groups)):
         for kind, number, detail in result.problems:
             problems[kind].append({"file": result.rows[number]["file"], "detail": detail})
         rows += result.rows
@@ -86,7 +86,7 @@ def check_data(path: Path, *, workers: int = 1, silence: float = 0.9) -> dict[st
     found = {kind: faults for kind, faults in problems.items() if faults}
     return {
         "data": str(path),
-        "layout": plan.layout,
+        "layout": inventory.layout,
         "signals": len(rows),
         "hours": round(sum(row["seconds"] for row in read) / 3600, 4),
         **{name: _counted(read, key) for name, key in _SUMMED.items()},
@@ -96,7 +96,7 @@ def check_data(path: Path, *, workers: int = 1, silence: float = 0.9) -> dict[st
     }
 
 
-def _results(groups: Sequence[Group], work: Any, workers: int) -> Iterator[_Result]:
+def _results(groups: Sequence[Group], work: Any, workers: int) -> Iterator[_GroupResult]:
     if workers <= 1:
         yield from map(work, groups)
         return
@@ -104,10 +104,10 @@ def _results(groups: Sequence[Group], work: Any, workers: int) -> Iterator[_Resu
         yield from pool.map(work, groups, chunksize=8)
 
 
-def check_group(group: Group, *, root: Path, silence: float) -> _Result:
-    """Read the signals of a group side by side, block by block."""
-    rows: list[Row] = [_about(source, group, root) for source in group.sources]
-    result = _Result(rows)
+def check_group(group: Group, *, root: Path, silence: float) -> _GroupResult:
+    """Measure the signals of a group, read side by side in blocks."""
+    rows: list[SignalRow] = [_about(source, group, root) for source in group.sources]
+    result = _GroupResult(rows)
     with ExitStack() as stack:
         readers: list[AudioReader | None] = []
         for number, source in enumerate(group.sources):
@@ -116,17 +116,17 @@ def check_group(group: Group, *, root: Path, silence: float) -> _Result:
             except AudioError as error:
                 readers.append(None)
                 _unreadable(result, number, source, error)
-        measures = _listen(readers, group, result)
+        measures = _measure(readers, group, result)
     for number, (reader, measure) in enumerate(zip(readers, measures, strict=True)):
         if reader is not None and measure is not None and "error" not in rows[number]:
             rows[number] |= {"encoding": reader.info.subtype, **measure.row()}
-            if group.sources[number].role not in _UNJUDGED:
+            if group.sources[number].role not in _EXEMPT:
                 result.problems += [(kind, number, text) for kind, text in _faults(measure, silence)]
     _compare(result, [row for row in rows if "error" not in row])
     return result
 
 
-def _listen(readers: Sequence[AudioReader | None], group: Group, result: _Result) -> list[Measure | None]:
+def _measure(readers: Sequence[AudioReader | None], group: Group, result: _GroupResult) -> list[Measure | None]:
     measures = [Measure(r.info.sample_rate, r.info.channels) if r else None for r in readers]
 
     def blocks(number: int, reader: AudioReader) -> Iterator[np.ndarray]:
@@ -137,18 +137,18 @@ def _listen(readers: Sequence[AudioReader | None], group: Group, result: _Result
 
     alive = [number for number, reader in enumerate(readers) if reader is not None]
     roles = [source.role for source in group.sources]
-    kin = Kinship(roles)
+    correlation = Correlation(roles)
     for parts in zip_longest(*(blocks(n, r) for n, r in enumerate(readers) if r is not None)):
         by_number = {n: part for n, part in zip(alive, parts, strict=True) if part is not None}
         for number, part in by_number.items():
             measure = measures[number]
             assert measure is not None
             measure.add(part)
-        kin.add(by_number)
+        correlation.add(by_number)
     for measure in measures:
         if measure is not None:
             measure.finish()
-    for kind, text in kin.judge(result.rows[0]["file"]):
+    for kind, text in correlation.problems(result.rows[0]["file"]):
         result.problems.append((kind, roles.index("mixture"), text))
     return measures
 
@@ -157,7 +157,7 @@ def _faults(measure: Measure, silence: float) -> Iterator[tuple[str, str]]:
     if measure.runs:
         yield (
             "clipping",
-            f"{measure.runs} runs, {measure.clipped} samples, {measure.clipped / measure.frames:.1e} of all",
+            f"{measure.runs} runs, {measure.clipped} samples, {measure.clipped / measure.frames:.1e} of all samples",
         )
     if measure.silent_share >= 1:
         yield "silence", "all of it"
@@ -170,8 +170,8 @@ def _faults(measure: Measure, silence: float) -> Iterator[tuple[str, str]]:
         yield "bandwidth", f"nothing above {band / 1000:.1f} kHz of {half / 1000:.5g} kHz"
 
 
-def _compare(result: _Result, read: list[Row]) -> None:
-    """Rate, channels and length of each signal against the first that could be read."""
+def _compare(result: _GroupResult, read: list[SignalRow]) -> None:
+    """Compare rate, channels and length of each signal with those of the first one that could be read."""
     for row in read[1:]:
         number = result.rows.index(row)
         if row["sample_rate"] != read[0]["sample_rate"]:
@@ -185,9 +185,9 @@ def _compare(result: _Result, read: list[Row]) -> None:
             result.problems.append(("channels", number, values))
 
 
-def _duplicates(rows: Sequence[Row]) -> Iterator[dict[str, str]]:
-    """One entry a set of equal signals; those of one group are its own business."""
-    same: dict[str, dict[int, Row]] = {}
+def _duplicates(rows: Sequence[SignalRow]) -> Iterator[dict[str, str]]:
+    """One entry for each set of equal signals in different groups."""
+    same: dict[str, dict[int, SignalRow]] = {}
     for row in rows:
         if row.get("content"):
             same.setdefault(row["content"], {}).setdefault(row["group"], row)
@@ -201,19 +201,19 @@ def _duplicates(rows: Sequence[Row]) -> Iterator[dict[str, str]]:
             yield {"file": first["file"], "detail": f"the same as {names}{more}{across}"}
 
 
-def _about(source: Source, group: Group, root: Path) -> Row:
+def _about(source: Source, group: Group, root: Path) -> SignalRow:
     stream = f" [{source.role}]" if source.path.name.endswith(".stem.mp4") else ""
     row = {"file": _name(source.path, root) + stream, "role": source.role, "split": group.split}
     return {**row, "group": _name(group.sources[0].path, root)}
 
 
-def _unreadable(result: _Result, number: int, source: Source, error: AudioError) -> None:
+def _unreadable(result: _GroupResult, number: int, source: Source, error: AudioError) -> None:
     text = str(error).removeprefix(f"{source.path}: ")
     result.rows[number]["error"] = text
     result.problems.append(("nan" if text.startswith("holds NaN") else "unreadable", number, text))
 
 
-def _counted(rows: Sequence[Row], key: str) -> dict[str, int]:
+def _counted(rows: Sequence[SignalRow], key: str) -> dict[str, int]:
     return {str(value): count for value, count in Counter(row[key] for row in rows).most_common()}
 
 

@@ -1,7 +1,7 @@
 """Shards: tar files of paired signals in the format of webdataset, for object stores and clusters.
 
-`sources` finds what to write, `writer` writes it, `form` says what shards look like and refuses what does not, `order`
-decides which sample comes when, `access` fetches it from a disk or a stream, `dataset` makes training examples of it.
+`sources` finds what to write, `writer` writes it, `form` defines the format and refuses anything else, `order` decides
+which sample comes when, `access` fetches it from a disk or a stream, `dataset` turns it into training examples.
 """
 
 from __future__ import annotations

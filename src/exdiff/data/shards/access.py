@@ -1,7 +1,7 @@
-"""Fetching samples: by offset where all shards are local files, otherwise from a stream that is read on.
+"""Fetch samples: by offset if all shards are local files, otherwise from streams read in order.
 
-Streams (https:, gs:, hf:, `pipe:` commands) go through webdataset. One process holds one block of samples of them, as
-they came, and one open stream; a jump (a resumed run) opens the shard anew and skips to its place.
+Streams (https:, gs:, hf:, `pipe:` commands) go through webdataset. Each process holds one block of encoded samples and
+one open stream; a jump (in a resumed run) opens the shard again and skips to the right place.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from exdiff.data.clips import expand
+from exdiff.core.errors import DataError
+from exdiff.data.clips import expand_path
 from exdiff.data.shards.form import INDEX, INDEX_BYTES, Sample, parse_index, samples
 from exdiff.data.shards.order import Block, Order
-from exdiff.errors import DataError
 
 SCHEMES = ("http", "https", "gs", "hf", "pipe")
 PIPE_SWITCH = "EXDIFF_ALLOW_PIPE"
-_SIGPIPE = -13  # how a command ends that is no longer listened to
+_SIGPIPE = -13  # exit status of a command whose output nobody reads any more
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar file: where it is, what it holds, how many samples."""
+    """One tar file: its address, the kind of its samples, and their number."""
 
     address: str
     local: bool
@@ -35,10 +35,10 @@ class Shard:
 
 
 class Access(Protocol):
-    """Where samples come from."""
+    """A source of samples."""
 
     def get(self, order: Order, block: Block, slot: int) -> dict[str, bytes]:
-        """Role -> the bytes of an audio file, of the sample at a slot of a block."""
+        """The sample at a slot of a block: role -> the bytes of an audio file."""
         ...
 
 
@@ -56,12 +56,12 @@ def find_shards(urls: Sequence[str]) -> list[Shard]:
 
 
 def open_shards(shards: Sequence[Shard]) -> Access:
-    """By offset if all of them are local, else as streams."""
+    """Access by offset if all shards are local, else by streams."""
     return ByOffset(shards) if all(shard.local for shard in shards) else ByStream(shards)
 
 
 class ByOffset:
-    """Local files: the headers of each are read once, when it is first needed, then any sample by its offset."""
+    """Local files: the headers of each are read once, on first use, and samples are then read by offset."""
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         self.shards = shards
@@ -81,13 +81,13 @@ class ByOffset:
 
 
 class ByStream:
-    """Streams: one block is held, and one stream stays open for the next."""
+    """Streams: one block is held in memory, and one stream stays open for the next block."""
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         self.shards = shards
         self._block: Block | None = None
         self._held: list[dict[str, bytes]] = []
-        self._next: tuple[int, int, int] | None = None  # lane, turn and place of what the stream gives next
+        self._next: tuple[int, int, int] | None = None  # lane, turn and place of the next sample of the stream
         self._stream: Iterator[dict[str, bytes]] = iter(())
         self._owner = os.getpid()
 
@@ -115,7 +115,7 @@ class ByStream:
             skip = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        """A process of its own begins with a stream of its own."""
+        """Another process begins with a new stream."""
         return {**self.__dict__, "_block": None, "_held": [], "_next": None, "_stream": iter(())}
 
 
@@ -128,7 +128,7 @@ def _set_of(url: str) -> list[Shard]:
         raise DataError(f"{url} runs a command on this machine; set {PIPE_SWITCH}=1 if you trust the recipe")
     if scheme == "pipe" and "{name}" not in url:
         raise DataError(f"{url}: write {{name}} where the name of a shard belongs")
-    base = str(expand(url)) if local else url
+    base = str(expand_path(url)) if local else url
     if local and not (Path(base) / INDEX).is_file():
         raise DataError(f"no shards in {base!r}: there is no {INDEX}; make them with `exdiff data shard`")
     pattern = base if "{name}" in base else base.rstrip("/") + "/{name}"
@@ -140,7 +140,7 @@ def _set_of(url: str) -> list[Shard]:
 
 
 class _Opened:
-    """A file or stream whose faults are data errors, also those that show when it is closed."""
+    """A file or stream whose errors become data errors, those on closing included."""
 
     def __init__(self, address: str, local: bool) -> None:
         self.address, self.local = address, local
@@ -162,10 +162,10 @@ class _Opened:
             raise self._broken(error) from None
 
     def _broken(self, error: Exception) -> DataError:
-        code = re.search(r"exit (-?\d+)", str(error))  # the library's message is its whole command
+        code = re.search(r"exit (-?\d+)", str(error))  # the message of the library is the whole command
         text = f"the command that fetches it ended with code {code[1]}" if code else str(error)
         reason = getattr(error, "strerror", None) or text
-        advice = "copy it again" if self.local else "see whether it can be reached, and go on with --resume"
+        advice = "copy it again" if self.local else "check that it can be reached, and continue with --resume"
         return DataError(f"{self.address}: cannot be read ({reason}); {advice}")
 
 

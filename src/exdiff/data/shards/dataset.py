@@ -1,4 +1,4 @@
-"""Training examples out of shards: random crops, and for songs the same mixing as from files."""
+"""Training examples from shards: random crops, and for songs the same mixing as from files."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ import numpy as np
 import soundfile
 
 from exdiff.audio import resample
+from exdiff.core.config import from_table
+from exdiff.core.errors import DataError
 from exdiff.data.pairs import crop, place
 from exdiff.data.shards.access import find_shards, open_shards
 from exdiff.data.shards.order import Order
-from exdiff.data.songs import SongMix, mix_song
-from exdiff.errors import DataError
+from exdiff.data.song_mix import SongMix, mix_song
 
 Array = np.ndarray
-_RATES = (1000, 768000)  # Hz; what lies outside is no audio
+_RATES = (1000, 768000)  # Hz; audio has no other rates
 _CHANNELS = 8
 
 
 class Shards:
     """A data set of endless examples; `shards[i]` -> (clean, mixture) float32, [T] or, in stereo, [2, T].
 
-    Which sample index i is of, and what happens to it, depends on the seed and these options alone: a run resumes at
-    its index, with any number of processes. See `order` for how samples are shuffled and dealt to lanes.
+    The sample that belongs to index i, and how it is cropped and mixed, depend on the seed and these options alone, so
+    that a run can resume at any index with any number of processes. `order` describes how samples are shuffled.
 
     Args:
-        segment_seconds, sample_rate: size of an example; samples of other rates are resampled.
-        seed: another seed, other examples.
-        urls: a folder, https: or gs: URL, or `pipe:COMMAND {name}`, or several of them.
+        segment_seconds, sample_rate: length of an example, and its rate in Hz; other samples are resampled.
+        seed: another seed gives other examples.
+        urls: a folder, an https: or gs: URL, `pipe:COMMAND {name}`, or a list of these.
         channels: 1 or 2.
-        buffer: samples that are shuffled among each other; with URLs each process holds them in memory.
-        lanes, run: ranks times loader processes, and the batch size, so that each process reads shards of its own.
-        mix: for shards of songs, a table of `SongMix` fields; a remix takes the rest from a song of the same block.
+        buffer: samples that are shuffled together; with URLs each process holds that many in memory.
+        lanes, run: ranks times loader processes, and the batch size, so that no two processes read the same shard.
+        mix: for shards of songs, a table of `SongMix` fields; a remix takes its rest from a song of the same block.
 
     Raises:
-        DataError: shards that are missing, damaged, or hold what they must not.
+        DataError: shards that are missing, damaged, or hold anything that is not allowed.
+        ConfigError: an unknown key or a bad value in `mix`.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Shards:
         shards = find_shards([urls] if isinstance(urls, str) else urls)
         self.kind = shards[0].kind
         if mix and self.kind != "songs":
-            raise DataError("these shards hold pairs, which are not mixed any more; leave out data.mix")
-        self.mix = SongMix.of(mix)
+            raise DataError("these shards hold pairs, which are mixed already; leave out data.mix")
+        for key in {"speed", "snr_db"} & set(mix or ()):
+            raise DataError(f"mix: {key} needs whole songs, which shards do not hold; leave it out, or use type: songs")
+        self.mix = from_table(SongMix, mix or {}, "mix")
         self.order = Order([shard.count for shard in shards], seed=seed, buffer=buffer, lanes=lanes, run=run)
         self._access = open_shards(shards)
 
@@ -80,7 +84,7 @@ class Shards:
         return place(audio, 0, self.length, self.channels)
 
     def _crop(self, sample: Mapping[str, bytes], rng: np.random.Generator) -> dict[str, Array]:
-        """The same stretch of every signal, [C, T] of the example's length and rate, in a fixed order of roles."""
+        """The same section of every signal, [C, T] of the example's length and rate, in a fixed order of roles."""
         out: dict[str, Array] = {}
         form: tuple[int, int] | None = None
         start = shift = want = 0
@@ -91,7 +95,9 @@ class Shards:
                     want = -(-self.length * file.samplerate // self.sample_rate)
                     start, shift = crop(file.frames, want, rng)
                 if form != (file.samplerate, file.frames):
-                    raise DataError(f"a sample's {role} has another rate or length than its partners; shard it again")
+                    raise DataError(
+                        f"a sample's {role} differs in rate or length from its partners; make the shards again"
+                    )
                 audio = _read(file, start, min(want, file.frames), role)
             audio = audio if len(audio) <= 2 else audio.mean(axis=0, keepdims=True)
             audio = resample(audio, form[0], self.sample_rate)
@@ -104,12 +110,12 @@ def _open(data: bytes, role: str) -> soundfile.SoundFile:
     try:
         file = soundfile.SoundFile(io.BytesIO(data))
     except (soundfile.LibsndfileError, TypeError) as error:
-        raise DataError(f"a sample's {role} is no FLAC or WAV audio ({error}); shard it again") from None
+        raise DataError(f"a sample's {role} is not FLAC or WAV audio ({error}); make the shards again") from None
     known = file.format in ("FLAC", "WAV", "WAVEX") and file.channels <= _CHANNELS
     if not known or not _RATES[0] <= file.samplerate <= _RATES[1] or file.frames < 1:
         raise DataError(
             f"a sample's {role} is refused: {file.format}, {file.frames} samples, {file.channels} channels at "
-            f"{file.samplerate} Hz; shard it again"
+            f"{file.samplerate} Hz; make the shards again"
         )
     return file
 

@@ -1,8 +1,8 @@
-"""The form of a set of shards, and the checks that keep a foreign one from doing harm.
+"""The format of a set of shards, and the checks that keep an untrusted one from doing harm.
 
-A folder (or its copy in an object store) with `index.json` and `shard-000000.tar` and so on. A sample is the members of
-one key: `KEY.ROLE.flac` (or `.wav` where samples exceed full scale) for each signal and `KEY.json`. Nothing is ever
-unpacked to disk; names, kinds and sizes of members are checked before a byte of them is read.
+A set is a folder, or its copy in an object store, with `index.json`, `shard-000000.tar` and so on. A sample consists of
+the members of one key: `KEY.ROLE.flac` (or `.wav` if it exceeds full scale) for each signal, and `KEY.json`. Nothing is
+unpacked to disk; the names, types and sizes of members are checked before their content is read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from exdiff.errors import DataError
+from exdiff.core.errors import DataError
 
 FORMAT, VERSION = "exdiff-shards", 1
 INDEX = "index.json"
@@ -32,7 +32,7 @@ _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}\.tar")
 
 @dataclass(frozen=True)
 class Index:
-    """What `index.json` says that reading needs."""
+    """The part of `index.json` that reading needs."""
 
     kind: str  # pairs or songs
     names: tuple[str, ...]  # of the shards
@@ -41,7 +41,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Member:
-    """Audio inside a tar file: where its bytes are, and the bytes themselves if they were read."""
+    """Audio in a tar file: the position of its bytes, and the bytes themselves if they were read."""
 
     offset: int
     size: int
@@ -55,14 +55,14 @@ def parse_index(text: bytes, place: str) -> Index:
     """Check an `index.json`.
 
     Raises:
-        DataError: too large, not JSON, another format, or names and numbers that cannot be.
+        DataError: too large, not JSON, another format, or impossible names and numbers.
     """
     try:
         if len(text) > INDEX_BYTES:
             raise ValueError("it is too large")
         table: Any = json.loads(text)
         if not isinstance(table, dict) or table.get("format") != FORMAT:
-            raise ValueError(f"it is no index of {FORMAT}")
+            raise ValueError(f"it is not an index of {FORMAT}")
         if table.get("version") != VERSION:
             raise ValueError(f"its version is {table.get('version')!r}, this program reads {VERSION}")
         if table.get("kind") not in ROLES:
@@ -78,14 +78,14 @@ def parse_index(text: bytes, place: str) -> Index:
 
 
 def samples(file: BinaryIO, kind: str, place: str, promised: int, *, load: bool) -> Iterator[Sample]:
-    """The samples of a tar file, in order; the file may be a stream if the bytes are wanted too (`load`).
+    """The samples of a tar file, in order; with `load` their bytes too, and the file may then be a stream.
 
-    Only plain headers are understood (USTAR, which webdataset writes): those of other kinds may make a reader take any
+    Only plain headers are accepted (USTAR, which webdataset writes): extended ones can make a reader allocate any
     amount of memory for a name.
 
     Raises:
-        DataError: a damaged archive, a member whose name, kind or size is not as it must be, or not as many samples as
-            promised.
+        DataError: a damaged archive, a member with a name, type or size that is not allowed, or another number of
+            samples than promised.
     """
     current: Sample = {}
     last, count = "", 0
@@ -108,7 +108,7 @@ def samples(file: BinaryIO, kind: str, place: str, promised: int, *, load: bool)
 
 
 def _members(file: BinaryIO, kind: str, place: str, load: bool) -> Iterator[tuple[str, str, Member]]:
-    """(key, role, audio) of each member; the role of the JSON beside the audio is empty."""
+    """(key, role, audio) of each member; the role of `KEY.json` is empty."""
     position = 0
     while True:
         header = file.read(tarfile.BLOCKSIZE)
@@ -147,7 +147,7 @@ def _checked(info: tarfile.TarInfo, kind: str, place: str) -> tuple[str, str]:
         allowed = f"KEY.json and KEY.ROLE.flac or .wav, where ROLE is {', '.join(sorted(ROLES[kind]))}"
         raise DataError(f"{place}: refused, it has a member {name!r}; allowed are {allowed}")
     if not info.isreg():
-        raise DataError(f"{place}: refused, its member {name!r} is a link or no plain file")
+        raise DataError(f"{place}: refused, its member {name!r} is a link or not a plain file")
     limit = AUDIO_BYTES if match[2] else _JSON_BYTES
     if not 0 <= info.size <= limit:
         raise DataError(f"{place}: refused, its member {name!r} has {info.size} bytes, more than {limit}")

@@ -1,9 +1,9 @@
-"""Which sample comes when: shuffled by the seed, within a bounded buffer, and known for any index without a history.
+"""The order of samples: shuffled by the seed, within a bounded buffer, and computable for any index without a history.
 
-The shards are dealt to lanes; each lane reads its own ones in turn, pass after pass, in a new order each time, and
-shuffles within blocks of `buffer` samples. Index i belongs to run i // run, and runs go to the lanes in turn. With
-`run` the batch size and `lanes` the number of ranks times that of loader processes, each process reads shards of its
-own from beginning to end, as object stores like it; and a run resumes at an index by arithmetic alone.
+Shards are dealt out to lanes. Each lane reads its shards one after another, pass after pass, in a new order each time,
+and shuffles within blocks of `buffer` samples. Index i belongs to run i // run, and runs go to the lanes in turn. If
+`run` is the batch size and `lanes` the number of ranks times that of loader processes, each process reads its shards
+from beginning to end, which suits object stores. Training resumes at any index by arithmetic alone.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from exdiff.errors import DataError
+from exdiff.core.errors import DataError
 
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch of a lane that is shuffled as one: `size` samples from place `first` of pass number `turn`."""
+    """A part of a lane that is shuffled as a unit: `size` samples from place `first` of pass number `turn`."""
 
     lane: int
     turn: int
@@ -33,9 +33,9 @@ class Order:
 
     Args:
         counts: samples of each shard.
-        seed: another seed, another order.
-        buffer: samples of a block.
-        lanes, run: see above.
+        seed: another seed gives another order.
+        buffer: samples in a block.
+        lanes, run: see the head of this module.
 
     Raises:
         DataError: fewer shards than lanes, or a number below 1.
@@ -61,7 +61,7 @@ class Order:
         self._shuffle = lru_cache(maxsize=2 * lanes)(self._make_shuffle)
 
     def locate(self, index: int) -> tuple[Block, int]:
-        """The block that example `index` lies in, and its slot there: the place in reading order within the block."""
+        """The block of example `index`, and its slot: the place in reading order within the block."""
         number, inside = divmod(index, self.run)
         lane = number % len(self.lanes)
         turn, place = divmod(number // len(self.lanes) * self.run + inside, self.totals[lane])
@@ -77,7 +77,7 @@ class Order:
         return shards[number], place - (ends[number - 1] if number else 0)
 
     def sequence(self, block: Block) -> list[int]:
-        """The shards of the pass that the block lies in, in reading order."""
+        """The shards of the pass that the block belongs to, in reading order."""
         return self._turn(block.lane, block.turn)[0]
 
     def _make_turn(self, lane: int, turn: int) -> tuple[list[int], list[int]]:

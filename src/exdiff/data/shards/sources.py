@@ -1,4 +1,4 @@
-"""What can be written into shards: a data set in a known layout, the songs of a manifest, or examples of a recipe."""
+"""The sources of shards: a data set in a known layout, the songs of a manifest, or examples of a recipe."""
 
 from __future__ import annotations
 
@@ -6,42 +6,43 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from exdiff.config import Recipe, build, names
+from exdiff.core.config import build
+from exdiff.core.errors import ConfigError, DataError
+from exdiff.core.recipe import Recipe, names
 from exdiff.data.clips import Clip, group_songs, read_manifest
 from exdiff.data.layouts import Item, Source, find_items
 from exdiff.data.shards.writer import Signals
-from exdiff.errors import ConfigError, DataError
 
 
 def find_source(source: Path, *, split: str = "train", tiers: Sequence[str] = ("A", "B")) -> tuple[str, list[Item]]:
     """(kind, items) of a folder in a known layout or of a manifest, ready for `read_signals`.
 
     Raises:
-        DataError: nothing that belongs together, or pairs and songs side by side.
+        DataError: no known layout, or both pairs and songs.
     """
     if not source.exists() and str(source) in names():
-        raise DataError(f"{str(source)!r} is a recipe; say how many of its examples are wanted with --examples N")
+        raise DataError(f"{str(source)!r} is a recipe; say how many of its examples to write with --examples N")
     items = _of_manifest(source, tiers) if source.suffix.lower() == ".csv" else find_items(source, split)
     kinds = {"songs" if item.rest else "pairs" for item in items}
     if len(kinds) > 1:
-        raise DataError(f"{str(source)!r} holds pairs and songs; write each into shards of its own")
+        raise DataError(f"{str(source)!r} holds both pairs and songs; write them into separate shards")
     return kinds.pop(), items
 
 
 def examples_of(recipe: Recipe, count: int, datasets: dict[str, Any]) -> Iterator[Signals]:
-    """The first `count` examples that training with `recipe` sees, already mixed.
+    """The first `count` examples of a training run with `recipe`, mixed.
 
     Args:
         recipe: its sections `data` and `training` (seed, segment_seconds) are used.
-        count: how many.
+        count: number of examples.
         datasets: `exdiff.data.DATASETS`.
 
     Raises:
-        ConfigError, DataError: a bad recipe, or its data are missing.
+        ConfigError, DataError: a bad recipe, or missing data.
     """
     training = recipe.training
     if "segment_seconds" not in training:
-        raise ConfigError("training.segment_seconds is not set; how long shall an example be?")
+        raise ConfigError("training.segment_seconds is not set; it is the length of an example")
     source = build(
         datasets,
         recipe.data,

@@ -1,4 +1,4 @@
-"""Writing shards with webdataset: items are cut into pieces of seconds, so that a crop never decodes a whole song."""
+"""Write shards with webdataset. Items are cut into pieces of seconds, so that a crop never decodes a whole song."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import numpy as np
 import soundfile
 
 from exdiff.audio import AudioReader
+from exdiff.core.errors import DataError
 from exdiff.data.blocks import exact_blocks, merge_short_tail
 from exdiff.data.layouts import Item, Source
 from exdiff.data.shards.form import AUDIO_BYTES, FORMAT, INDEX, ROLES, VERSION
-from exdiff.errors import DataError
 
 _DEEP = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE"})  # libsndfile's names; kept with 24 bits
 
@@ -32,12 +32,12 @@ class Signals:
     name: str
     signals: dict[str, np.ndarray]
     sample_rate: int  # Hz
-    deep: bool = False  # worth 24 bits
-    start: int = 0  # where in its item it begins, in samples
+    deep: bool = False  # keep 24 bits
+    start: int = 0  # first sample within the item
 
 
 def read_signals(items: Iterable[Item], piece_seconds: float = 20.0) -> Iterator[Signals]:
-    """The items in pieces, read block by block: the target with its mixture, or, of songs, with all other stems.
+    """The items in pieces, read block by block: pairs with their mixture, songs with all their stems.
 
     Raises:
         AudioError: a file cannot be read.
@@ -48,20 +48,20 @@ def read_signals(items: Iterable[Item], piece_seconds: float = 20.0) -> Iterator
 
 
 def write_shards(samples: Iterable[Signals], out: Path, *, kind: str, size_mb: float = 500.0) -> dict[str, Any]:
-    """Write the folder `out`: shards of about `size_mb` megabytes, and an index; it appears when it is whole.
+    """Write the folder `out`, with shards of about `size_mb` megabytes and an index. It appears only when complete.
 
     Args:
-        samples: what to write; they are read one at a time.
+        samples: what to write, taken one at a time.
         out: must not exist.
         kind: "pairs" or "songs", see `form`.
-        size_mb: of a shard. Many small ones can be dealt to many processes.
+        size_mb: size of a shard. Many small ones can be dealt out to many processes.
 
     Returns:
         The index: kind, samples, seconds, sample_rates, channels, shards.
 
     Raises:
         DataError: `out` exists, nothing to write, webdataset is missing, or the disk refuses.
-        AudioError: as the samples are read.
+        AudioError: a file cannot be read.
     """
     if kind not in ROLES:
         raise ValueError(f"unknown kind {kind!r}; allowed: {', '.join(ROLES)}")
@@ -114,11 +114,11 @@ def _writer(folder: Path, size_mb: float) -> Any:
         raise DataError("writing shards needs webdataset; pip install 'exdiff[shards]'") from None
     opened: list[BinaryIO] = []
 
-    def opener(name: str) -> BinaryIO:  # the library's own would take a % or : in the path for something else
+    def opener(name: str) -> BinaryIO:  # the library's own opener gives % and : in a path a special meaning
         opened.append((folder / name).open("wb"))
         return opened[-1]
 
-    # No times or users: the same data give the same bytes.
+    # No times or users, so that the same data give the same bytes.
     return ShardWriter(
         "shard-%06d.tar",
         maxcount=1_000_000,
@@ -137,7 +137,9 @@ def _encoded(sample: Signals, key: str) -> dict[str, Any]:
     for role, signal in sample.signals.items():
         suffix, data = _encode(signal, sample.sample_rate, sample.deep)
         if len(data) > AUDIO_BYTES:
-            raise DataError(f"{sample.name!r}: a piece of {len(data)} bytes is too large; make shorter pieces")
+            raise DataError(
+                f"{sample.name!r}: a piece of {len(data)} bytes is too large; make shorter pieces with --seconds"
+            )
         members[f"{role}.{suffix}"] = data
     about = {"name": sample.name, "start": sample.start, "sample_rate": sample.sample_rate}
     members["json"] = json.dumps({**about, "frames": next(iter(sample.signals.values())).shape[-1]}).encode()
@@ -145,7 +147,7 @@ def _encoded(sample: Signals, key: str) -> dict[str, Any]:
 
 
 def _encode(signal: np.ndarray, sample_rate: int, deep: bool) -> tuple[str, bytes]:
-    """FLAC, or float WAV where FLAC would clip (or cannot say the rate)."""
+    """FLAC, or float WAV if FLAC would clip or cannot hold the rate or channels."""
     suffix, subtype = "flac", "PCM_24" if deep else "PCM_16"
     if np.abs(signal).max() > 1 or sample_rate > 655350 or len(signal) > 8:
         suffix, subtype = "wav", "FLOAT"

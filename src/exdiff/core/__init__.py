@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, recipes as data, progress bars, and what this machine does fast."""

@@ -1,0 +1,3 @@
+"""The two stems that a song is separated into."""
+
+STEMS = ("vocals", "accompaniment")

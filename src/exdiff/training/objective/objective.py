@@ -1,0 +1,172 @@
+"""What training minimises: which states the score network is trained on, and how its output is measured.
+
+    denoised            a weighted sum of distances of the denoised estimate to the clean signal (distances.py)
+    score, noise, ...   |z - z_hat|^2, which for a score network is the published weighting sigma^2 |s - s_hat|^2
+                        (Eq. (12) of Richter et al. 2023)
+    last_step           the states that the model's own sampler reaches, after an idea of Lay et al. 2024
+
+An extractor without a backbone is trained on its estimate. With one it is frozen or, if `joint`, learns from its own
+loss and from the diffusion loss. Nothing here is needed for inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from exdiff.core.config import build
+from exdiff.core.errors import ConfigError
+from exdiff.model.diffusion import GaussianPath, Generators, PathSample, Prediction, uniform
+from exdiff.model.exdiff import Condition, ExDiff
+from exdiff.model.samplers import Predict, exponential, schedule
+from exdiff.model.transforms.levels import LEVELS
+from exdiff.training.objective.adversary import Adversary
+from exdiff.training.objective.distances import distance, with_defaults
+from exdiff.training.objective.gradients import balanced
+
+
+def build_objective(model: ExDiff, section: Mapping[str, Any]) -> Objective:
+    """The objective that a recipe's `objective` section describes; ConfigError for a wrong key or value."""
+    return build({"objective": Objective}, {"type": "objective", **section}, model=model)
+
+
+class Objective:
+    """The training objective of a model; creating it freezes an extractor that is not trained.
+
+    Args:
+        model: the model to train.
+        joint: train the extractor too, on its own loss and the diffusion loss, instead of freezing it.
+        detach: with `joint`, the diffusion loss reaches the extractor through the latents only, not the estimate.
+        denoise_targets: pass the targets through the frozen extractor first, to remove the recordings' own noise, which
+            a generative model would otherwise learn to produce.
+        weights: of the terms of the diffusion loss, see `WEIGHTS`; `total` scales it whatever the model's output.
+        extractor_weights: the same for the extractor's estimate, whether it is trained alone or jointly.
+        focus: share of the training times placed at t_max, where sampling starts.
+        last_step: if set, train only the last of this many evaluations of the exponential sampler, by the distances.
+
+    Raises:
+        ValueError: an unknown weight, a focus outside [0, 1], a negative last_step, or `denoise_targets` without a
+            frozen extractor.
+
+    Example:
+        >>> from exdiff.checkpoints import build_model
+        >>> from exdiff.core.recipe import Recipe
+        >>> objective = Objective(build_model(Recipe.load("debug")), joint=True)
+        >>> clean = 0.1 * torch.randn(1, 1, 2000)
+        >>> sorted(objective(clean, clean + 0.1 * torch.randn(1, 1, 2000), torch.Generator()))
+        ['diffusion', 'extractor', 'loss']
+    """
+
+    def __init__(
+        self,
+        model: ExDiff,
+        *,
+        joint: bool = False,
+        detach: bool = False,
+        denoise_targets: bool = False,
+        weights: Mapping[str, float] | None = None,
+        extractor_weights: Mapping[str, float] | None = None,
+        focus: float = 0.0,
+        last_step: int = 0,
+    ) -> None:
+        self.model, self.joint, self.detach, self.denoise_targets = model, joint, detach, denoise_targets
+        self.weights, self.extractor_weights = with_defaults(weights), with_defaults(extractor_weights)
+        self.focus, self.last_step = focus, last_step
+        if not 0 <= focus <= 1 or last_step < 0:
+            raise ValueError(f"got focus {focus}, last_step {last_step}; needs 0 <= focus <= 1, last_step >= 0")
+        if denoise_targets and (model.extractor is None or self.extractor_learns):
+            raise ValueError("denoise_targets needs an extractor that is frozen")
+        if model.extractor is not None and not self.extractor_learns:
+            model.extractor.requires_grad_(False).eval()
+
+    @property
+    def extractor_learns(self) -> bool:
+        """Whether the extractor is trained: alone, or jointly with the diffusion model."""
+        return self.joint or self.model.backbone is None
+
+    def __call__(
+        self, clean: Tensor, mixture: Tensor, generators: Generators = None, adversary: Adversary | None = None
+    ) -> dict[str, Tensor]:
+        """The losses of waveforms [B, C, T]; the entry `loss` is the one to minimise.
+
+        Args:
+            clean: waveforms at any level.
+            mixture: the same with noise.
+            generators: for times and noise, one for the batch or one per example.
+            adversary: adds its loss of the denoised estimates.
+
+        Raises:
+            ConfigError: the data do not have the model's number of channels.
+        """
+        model = self.model
+        if model.backbone is not None and mixture.shape[1] != model.channels:
+            raise ConfigError(
+                f"the data has {mixture.shape[1]} channel(s), the model expects {model.channels}; "
+                f"set data.channels={model.channels}, or channels of the recipe"
+            )
+        if self.denoise_targets:
+            clean = self._denoised(clean)
+        gain = LEVELS[model.level](mixture, model.sample_rate)
+        clean, mixture = clean * gain, mixture * gain
+        target = model.spectrum(clean)
+        condition = model.condition(mixture)
+        terms: dict[str, Tensor] = {}
+        if model.extractor is not None and self.extractor_learns:
+            estimate, spectrum = condition.estimate, condition.estimate_spectrum
+            terms["extractor"] = distance(estimate, spectrum, clean, target, self.extractor_weights, model.sample_rate)
+        if model.backbone is not None:
+            terms["diffusion"] = self._diffusion(clean, target, condition, generators, adversary)
+        return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+
+    @torch.no_grad()
+    def _denoised(self, clean: Tensor) -> Tensor:
+        assert self.model.extractor is not None  # checked above
+        gain = LEVELS[self.model.level](clean, self.model.sample_rate)
+        return self.model.extractor(clean * gain).estimate.float() / gain
+
+    def _diffusion(
+        self, clean: Tensor, target: Tensor, condition: Condition, generators: Generators, adversary: Adversary | None
+    ) -> Tensor:
+        if self.detach:
+            condition = replace(condition, estimate_spectrum=condition.estimate_spectrum.detach())
+        predict = partial(self.model.predict, condition=condition)
+        sample = self.sample(predict, target, condition.y.detach(), generators)
+        prediction = predict(sample.x_t, sample.t)
+        if self.model.output != "denoised" and not self.last_step:
+            return self._noise_loss(prediction, sample)
+        return self._estimate_loss(prediction.denoised, clean, target, adversary)
+
+    def sample(self, predict: Predict, target: Tensor, y: Tensor, generators: Generators) -> PathSample:
+        """States x_t between the clean `target` and the anchor `y`, both [B, C, F, N], each example at its own time."""
+        path = self.model.path
+        assert path is not None  # there is a backbone
+        if not self.last_step:
+            return path.sample(target, y, self._times(path, len(y), generators).to(y.device), generators)
+        *before, last, _ = times = schedule(path, self.last_step, t_end=0.0)
+        x = path.prior(y, generators)
+        if before:
+            with torch.no_grad():
+                x = exponential(predict, x, times[:-1], path=path)
+        return PathSample(x, torch.zeros_like(x), last.expand(len(y)).to(y.device), target, y)
+
+    def _times(self, path: GaussianPath, count: int, generators: Generators) -> Tensor:
+        share, chosen = uniform(2, count, generators)
+        times = path.t_min + (path.t_max - path.t_min) * share
+        return torch.where(chosen < self.focus, path.t_max, times)
+
+    def _noise_loss(self, prediction: Prediction, sample: PathSample) -> Tensor:
+        return self.weights["total"] * (prediction.noise - sample.z).abs().square().mean()
+
+    def _estimate_loss(self, spectrum: Tensor, clean: Tensor, target: Tensor, adversary: Adversary | None) -> Tensor:
+        """The distance of the denoised estimate, plus the adversary's loss if there is one."""
+        wave = self.model.transform.inverse(spectrum, clean.shape[-1])
+        loss = distance(wave, spectrum, clean, target, self.weights, self.model.sample_rate)
+        if adversary is None:
+            return loss
+        adversarial = adversary.generator_loss(wave, clean)
+        return loss + balanced(loss, adversarial, spectrum, self.weights["adversary"], adversary.average)

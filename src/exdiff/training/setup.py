@@ -1,0 +1,86 @@
+"""What a run starts with: a new state, or the newest saved one, and the data set."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from exdiff.checkpoints import checkpoint
+from exdiff.core.config import build
+from exdiff.core.errors import ConfigError
+from exdiff.core.recipe import Recipe
+from exdiff.data import DATASETS
+from exdiff.model.exdiff import ExDiff
+from exdiff.training.log import Log
+from exdiff.training.objective import Adversary, build_objective
+from exdiff.training.optimiser import make_optimiser
+from exdiff.training.options import Options
+from exdiff.training.state import STATE, State, newest, restore
+from exdiff.training.world import World
+
+
+def new_state(recipe: Recipe, options: Options, world: World, log: Log) -> State:
+    """The state before the first step; a model whose weights come from `options.init` where that is set."""
+    torch.manual_seed(options.seed)
+    model = checkpoint.build_model(recipe)
+    sources = [options.init] if isinstance(options.init, str) else options.init or []
+    copied = {name for source in sources for name in checkpoint.load_matching(model, source)}
+    state = _state_of(model, recipe, options, world)
+    _check_processes_agree(world, state, recipe)
+    log.truncate(-1)
+    if copied:
+        log.write({"init": options.init, "copied": len(copied), "fresh": len(model.state_dict()) - len(copied)})
+    return state
+
+
+def resumed_state(
+    recipe: Recipe, options: Options, world: World, out: Path, log: Log, report: Callable[[str], None]
+) -> State:
+    """The newest intact state saved in `out`; the log loses the lines after it."""
+    state = _state_of(checkpoint.build_model(recipe), recipe, options, world)
+    path, saved, remark = newest(out)
+    restore(state, saved, path)
+    _check_processes_agree(world, state, recipe)
+    if world.main and path.name != STATE:
+        path.replace(out / STATE)  # or the next save would keep the damaged one as the previous state
+    log.truncate(state.step, state.validated)
+    report(remark or f"going on from step {state.step}")
+    return state
+
+
+def _state_of(model: ExDiff, recipe: Recipe, options: Options, world: World) -> State:
+    """The model on its device, with its objective, moving average, optimiser and adversary."""
+    objective = build_objective(model, recipe.objective)
+    model.to(world.device)
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=False)
+    state = State(model, objective, ema, make_optimiser(options.optimiser, model.parameters(), options.learning_rate))
+    state.adversary = Adversary(average=world.average).to(world.device) if options.adversary else None
+    return state
+
+
+def _check_processes_agree(world: World, state: State, recipe: Recipe) -> None:
+    if world.differs(zlib.crc32(json.dumps(recipe.to_dict(), sort_keys=True).encode())):
+        raise ConfigError("the processes of this run have different recipes or overrides; start all with the same")
+    if world.differs(state.step):
+        raise ConfigError("the processes of this run resume at different steps; --out must be one folder for all")
+
+
+def build_data(recipe: Recipe, options: Options) -> Any:
+    """The data set of a recipe: `source[index]` -> (clean, mixture)."""
+    context = {"seed": options.seed, "segment_seconds": options.segment_seconds, "sample_rate": recipe.sample_rate}
+    return build(DATASETS, recipe.data, **context)
+
+
+def compile_networks(model: ExDiff) -> None:
+    """Compile backbone and extractor in place."""
+    # Of the extractor only its body: inductor does not compile the complex numbers around it, and warns.
+    for network in (model.backbone, getattr(model.extractor, "body", None)):
+        if isinstance(network, nn.Module):
+            network.compile()
