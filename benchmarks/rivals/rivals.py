@@ -8,7 +8,7 @@ on the data, as the lag at which its output correlates best with its input, the 
 compensated. OUT/NAME.json has the facts about the rival and its delay. Existing results are kept. With --time nothing
 is enhanced; instead, some files are timed with one thread on one core, which needs an otherwise idle machine.
 
-Each rival runs in a separate process. If one is not installed or fails, one line says so, and the exit code is 1.
+Each rival runs in a separate process. If one is not installed or fails, one line reports it, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def track(name: str, files: Sequence[Path]) -> Iterator[Path]:
 
 
 def work(name: str, files: Sequence[Path], out: Path, limit: int | None, timed: bool) -> str:
-    """Enhance or time the files with one rival; returns a line to print. The delay is measured whatever the limit."""
+    """Enhance or time the files with one rival; returns a line to print. A limit does not affect the delay."""
     rival, about = RIVALS[name], out / f"{name}.json"
     known = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
     known |= facts(name)
