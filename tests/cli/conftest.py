@@ -1,5 +1,8 @@
 """A tiny model on disk, and a way to run the command in this process."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -44,3 +47,26 @@ def noise():
         return samples
 
     return write
+
+
+@pytest.fixture
+def batch(tmp_path, run, model):
+    """`batch(...)` enhances tmp_path/in into tmp_path/out."""
+
+    def call(*arguments):
+        return run("enhance", tmp_path / "in", "-o", tmp_path / "out", "--model", model, "--steps", 0, *arguments)
+
+    return call
+
+
+@pytest.fixture
+def process(tmp_path, model):
+    """`process(...)` starts that as a process."""
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "exdiff", "enhance", tmp_path / "in", "-o", tmp_path / "out", "--model", model]
+        return subprocess.Popen(
+            [*map(str, command), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    return start

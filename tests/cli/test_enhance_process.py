@@ -9,12 +9,13 @@ import time
 
 import pytest
 
-from exdiff.cli import enhance_file as work
+from exdiff.cli.enhancing import file as enhance_file
+from exdiff.core.progress import AudioBar
 
 
 def test_an_interrupt_leaves_no_half_written_file(tmp_path, run, noise, model, monkeypatch):
     noise(tmp_path / "x.wav")
-    monkeypatch.setattr(work.DelayedProgressBar, "advance", lambda self, amount: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(AudioBar, "advance", lambda self, amount: signal.raise_signal(signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may ignore it
     try:
         result = run("enhance", tmp_path / "x.wav", "--model", model)
@@ -25,23 +26,30 @@ def test_an_interrupt_leaves_no_half_written_file(tmp_path, run, noise, model, m
     assert os.listdir(tmp_path) == ["x.wav"]
 
 
-def test_a_bug_keeps_its_traceback(tmp_path, run, noise, model, monkeypatch):
-    noise(tmp_path / "x.wav")
-    monkeypatch.setattr(work.DelayedProgressBar, "advance", lambda self, amount: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run("enhance", tmp_path / "x.wav", "--model", model)
-    assert os.listdir(tmp_path) == ["x.wav"]
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("division\nby zero"), MemoryError(), UnicodeError("é"), KeyError(3)]
+)
+def test_a_bug_ends_one_file_and_not_the_batch(tmp_path, run, noise, model, monkeypatch, error):
+    for name in ("a.wav", "b.wav", "c.wav"):
+        noise(tmp_path / name)
+    original = enhance_file.write_parts
 
+    def fail(reader, *arguments):
+        if reader.path.name == "b.wav":
+            raise error
+        return original(reader, *arguments)
 
-def test_the_bar_appears_on_a_terminal_after_two_seconds(monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    bar = work.DelayedProgressBar("a[b].wav", 10)
-    bar.advance(1)
-    assert bar._bar is None
-    bar._start -= 3
-    bar.advance(1)
-    assert bar._bar.tasks[0].completed == 2
-    bar.close()
+    monkeypatch.setattr(enhance_file, "write_parts", fail)
+    arguments = ["enhance", tmp_path, "-o", tmp_path / "out", "--model", model, "--steps", 0, "--overwrite"]
+    result = run(*arguments, "--json")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert f"{tmp_path / 'b.wav'}: internal error: {type(error).__name__}" in result.stderr
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.wav", "c.wav"]
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [record["status"] for record in records] == ["done", "failed", "done"]
+    assert type(error).__name__ in records[1]["error"] and records[1]["input"] == str(tmp_path / "b.wav")
+    monkeypatch.setenv("EXDIFF_DEBUG", "1")
+    assert "Traceback" in run(*arguments).stderr
 
 
 def test_the_real_command(tmp_path, noise, model):

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 import typer
 
 from exdiff import cli
-from exdiff.cli.common import check_folder
+from exdiff.cli.common import check_folder, say
 from exdiff.core.errors import ConfigError, DataError
 
 SPEECH = Path(__file__).parents[2] / "examples" / "speech"
@@ -103,16 +102,16 @@ def test_debug_shows_the_error_of_one_file(run, tmp_path, noise, model, monkeypa
 
 
 def test_a_file_that_the_system_refuses_does_not_stop_the_others(run, tmp_path, noise, model, monkeypatch):
-    from exdiff.cli import enhance_file
+    from exdiff.cli.enhancing import file as enhance_file
 
     for name in ("a.wav", "b.wav"):
         noise(tmp_path / name)
     original = enhance_file.AudioReader
 
-    def refuse(path):
+    def refuse(path, *arguments, **options):
         if path.name == "a.wav":
             raise OSError(errno.EIO, "Input/output error", str(path))
-        return original(path)
+        return original(path, *arguments, **options)
 
     monkeypatch.setattr(enhance_file, "AudioReader", refuse)
     result = run("enhance", tmp_path, "--model", model, "--steps", 0)
@@ -166,24 +165,6 @@ def test_a_reader_that_has_enough_is_no_error(broken):
     assert (result.exit_code, result.stderr) == (1, "")
 
 
-@pytest.fixture
-def signals():
-    """Both signals as they are, afterwards."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def test_an_ignored_interrupt_stays_ignored(signals, monkeypatch):
-    """A shell without job control has its background jobs ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    monkeypatch.setattr(cli, "app", lambda: None)
-    cli.main()
-    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 def test_closed_streams_do_not_give_their_numbers_to_files(tmp_path):
     code = (
@@ -201,3 +182,15 @@ def test_what_the_terminal_cannot_print_is_replaced():
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert b"paired difference" in done.stdout
+
+
+def test_a_terminal_that_is_gone_is_no_error(monkeypatch):
+    class Gone:
+        def write(self, text):
+            raise OSError(errno.EIO, "Input/output error")
+
+        def flush(self):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    say("nobody reads this")

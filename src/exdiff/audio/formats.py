@@ -1,56 +1,63 @@
-"""File formats: the suffixes that are read and the formats that are written."""
+"""File formats by name: the suffixes that are read and the formats of `--format`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from exdiff.audio.codecs import CODECS, CONTAINERS, rate_of
+from exdiff.audio.info import AudioInfo
+from exdiff.audio.targets import Target, choose_target
 from exdiff.core.errors import AudioError
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format that can be written.
+    """A format that `--format` names.
 
     Attributes:
-        container, codec: libsndfile's names; `m4a` is written by FFmpeg instead.
-        lossy: the codec takes values over full scale, so nothing is clipped here.
-        rates: those that the codec supports, in Hz, increasing; empty for all.
-        max_channels: of the codec.
-        compression: libsndfile's level from 0 (best) to 1 (smallest), None for its default.
+        container, codec: keys of `CONTAINERS` and `CODECS`; the codec is the usual one.
     """
 
     container: str
     codec: str
-    lossy: bool
-    rates: tuple[int, ...] = ()
-    max_channels: int = 8
-    compression: float | None = None
 
+    @property
+    def lossy(self) -> bool:
+        """Whether the codec takes values over full scale, so that nothing is clipped here."""
+        return CODECS[self.codec].lossy
 
-_MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+    @property
+    def rates(self) -> tuple[int, ...]:
+        """Those that the codec supports, in Hz, increasing; empty for all."""
+        return CODECS[self.codec].rates
+
+    @property
+    def max_channels(self) -> int:
+        """Of the codec."""
+        return CODECS[self.codec].max_channels
+
 
 FORMATS: dict[str, Format] = {
-    "wav": Format("WAV", "PCM_16", lossy=False, max_channels=1024),
-    "flac": Format("FLAC", "PCM_16", lossy=False),
-    "mp3": Format("MP3", "MPEG_LAYER_III", lossy=True, rates=_MPEG_RATES, max_channels=2, compression=0.2),
-    "ogg": Format("OGG", "VORBIS", lossy=True, compression=0.4),
-    "opus": Format("OGG", "OPUS", lossy=True, rates=(8000, 12000, 16000, 24000, 48000), compression=0.5),
-    "m4a": Format("ipod", "aac", lossy=True, rates=(*_MPEG_RATES, 64000, 88200, 96000)),
+    "wav": Format("wav", "pcm_s16le"),
+    "flac": Format("flac", "flac"),
+    "mp3": Format("mp3", "mp3"),
+    "ogg": Format("ogg", "vorbis"),
+    "opus": Format("ogg", "opus"),
+    "m4a": Format("mp4", "aac"),
 }
 
 _SAME = {"oga": "ogg", "mp4": "m4a", "m4v": "m4a", "mov": "m4a", "m4b": "m4a", "aac": "m4a", "wave": "wav"}
 _READ_ONLY = (
-    "aif aifc aiff amr ape au avi caf flv g722 mka mkv mp2 mpeg mpg mts rf64 "
-    "snd spx ts vob w64 wavex webm wma wmv wv 3gp"
+    "3gp 3g2 aa amr ape asf avi dsf dts dtshd f4v flv g722 mp1 mpc mpeg mpg mxf nut ogv ogx ra rm shn "
+    "spx tak thd vob voc wavex wma wmv"
 )
-SUFFIXES = frozenset({*FORMATS, *_SAME, *_READ_ONLY.split()})  # without the dot; files with these are found in folders
-
-_DEPTH_IN_FLAC = {"PCM_S8": "PCM_S8", "PCM_U8": "PCM_S8", "PCM_16": "PCM_16"}  # deeper than 16 bits becomes 24
-_DEEP = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
+# Without the dot; files with these are found in folders.
+SUFFIXES = frozenset({*_READ_ONLY.split(), *(name for one in CONTAINERS.values() for name in one.suffixes)})
 
 
 def same_format(suffix: str) -> str:
-    """The format for `--format same`: the file's own if it can be written, m4a for MP4 films, otherwise wav.
+    """The format of `FORMATS` nearest to a suffix: the file's own, m4a for MP4 films, otherwise wav.
 
     Example:
         >>> same_format(".FLAC"), same_format(".mov"), same_format(".mkv")
@@ -60,20 +67,6 @@ def same_format(suffix: str) -> str:
     return name if name in FORMATS else _SAME.get(name, "wav")
 
 
-def codec_for(name: str, source_subtype: str) -> str:
-    """The subtype (libsndfile's name) in format `name` that keeps the sample depth of `source_subtype`.
-
-    Example:
-        >>> codec_for("wav", "PCM_24"), codec_for("flac", "FLOAT"), codec_for("wav", "VORBIS")
-        ('PCM_24', 'PCM_24', 'PCM_16')
-    """
-    if name == "flac":
-        return "PCM_24" if source_subtype in _DEEP else _DEPTH_IN_FLAC.get(source_subtype, "PCM_16")
-    if name == "wav" and (source_subtype in _DEEP or source_subtype in {"PCM_U8", "ALAW", "ULAW"}):
-        return source_subtype
-    return FORMATS[name].codec
-
-
 def rate_for(name: str, sample_rate: int) -> int:
     """The rate, in Hz, at which format `name` stores a signal: the same, else the next higher, else the highest.
 
@@ -81,8 +74,7 @@ def rate_for(name: str, sample_rate: int) -> int:
         >>> rate_for("opus", 44100), rate_for("mp3", 96000), rate_for("wav", 11000)
         (48000, 48000, 11000)
     """
-    rates = FORMATS[name].rates or (sample_rate,)
-    return next((rate for rate in rates if rate >= sample_rate), rates[-1])
+    return rate_of(FORMATS[name].codec, sample_rate)
 
 
 def check_channels(name: str, channels: int) -> None:
@@ -90,3 +82,30 @@ def check_channels(name: str, channels: int) -> None:
     most = FORMATS[name].max_channels
     if not 1 <= channels <= most:
         raise AudioError(f"{name} holds 1 to {most} channels, got {channels}; choose wav or flac")
+
+
+# libsndfile's names of encodings: the codec and its depth.
+_SUBTYPES = {
+    **{f"PCM_{bits}": (f"pcm_s{bits}le", bits) for bits in (16, 24, 32)},
+    **{f"PCM_{kind}8": (f"pcm_{kind.lower()}8", 8) for kind in "SU"},
+    **{"FLOAT": ("pcm_f32le", 0), "DOUBLE": ("pcm_f64le", 0), "ULAW": ("pcm_mulaw", 0), "ALAW": ("pcm_alaw", 0)},
+    **{f"ALAC_{bits}": ("alac", bits) for bits in (16, 20, 24, 32)},
+}
+
+
+def target_for(path: Path, format: str | None, subtype: str, sample_rate: int, channels: int) -> Target:
+    """The target for libsndfile's name of an encoding; `format` None means the suffix of `path`.
+
+    Raises:
+        AudioError: unknown format, or too many channels.
+
+    Example:
+        >>> target_for(Path("x.wav"), None, "PCM_24", 8000, 1).codec
+        'pcm_s24le'
+    """
+    codec, bits = _SUBTYPES.get(subtype, ("", 16))
+    info = AudioInfo(sample_rate, channels, None, subtype, codec, bits=bits)
+    try:
+        return choose_target(info, path.suffix, format=format or path.suffix.lstrip("."))[0]
+    except AudioError as error:
+        raise AudioError(f"cannot write {path.name}: {error}") from error

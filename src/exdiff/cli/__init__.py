@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,8 @@ import typer
 
 from exdiff import __version__
 from exdiff.cli import compare, convert, data, enhance, evaluate, models, recipes, train
+from exdiff.cli.ending import ENDING
+from exdiff.core.threads import choose_wait_policy
 
 app = typer.Typer(
     name="exdiff",
@@ -51,8 +52,8 @@ def _root(
 def main() -> None:
     """Run the command line."""
     _prepare_streams()
-    # A terminated run cleans up like an interrupted one. SIGINT stays as it is: a shell lets background jobs ignore it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    choose_wait_policy()
+    ENDING.install()
     app()
 
 

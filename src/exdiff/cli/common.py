@@ -7,7 +7,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
@@ -19,9 +19,15 @@ NOTHING_DONE = 2
 INTERRUPTED = 130  # the shell's code for a process that SIGINT ended
 
 
-def say(text: str) -> None:
+def say(text: str, prefix: str = "exdiff: ") -> None:
     """One line on standard error; standard output is for results alone."""
-    print(f"exdiff: {text}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # the terminal may be gone, which is no reason to stop
+        print(f"{prefix}{text}", file=sys.stderr, flush=True)
+
+
+def debugging() -> bool:
+    """Whether EXDIFF_DEBUG is set: errors come with their traceback."""
+    return os.environ.get("EXDIFF_DEBUG", "0") not in ("", "0")
 
 
 @contextmanager
@@ -58,13 +64,17 @@ def one_line(error: ExDiffError | OSError) -> str:
 
 def show_traceback(error: BaseException) -> None:
     """Print the traceback of `error` and of everything that led to it, if EXDIFF_DEBUG is set."""
-    if os.environ.get("EXDIFF_DEBUG", "0") in ("", "0"):
-        return
+    if debugging():
+        say(full_traceback(error), prefix="")
+
+
+def full_traceback(error: BaseException) -> str:
+    """The traceback of `error` and of everything that led to it."""
     link: BaseException | None = error
     while link is not None:
         link.__suppress_context__ = False  # `from None` hides the cause from users, not from whoever debugs
         link = link.__cause__ or link.__context__
-    traceback.print_exception(error)
+    return "".join(traceback.format_exception(error)).rstrip()
 
 
 def named_path(text: str) -> Path:

@@ -1,0 +1,65 @@
+"""Signals that end a run: all clean up like Ctrl-C, none is lost, and a second one does not disturb the cleaning up."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator
+from types import FrameType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+END_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Ending:
+    """Whether the run has to end.
+
+    A handler that raises is not enough: what it raises within a callback of a C library, soundfile's say, or within a
+    finaliser is printed and lost. So it is also noted here, and the work looks here from block to block.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def install(self, *, everywhere: bool = False) -> None:
+        """Handle the signals. Those that are ignored stay so (nohup, background jobs), unless `everywhere`."""
+        for number in END_SIGNALS:
+            if everywhere or number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self.handle)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The first signal is an interrupt; further ones, as a closing terminal sends, are ignored."""
+        if self.wanted:
+            return
+        self.wanted = True
+        if not _in_callback(frame):
+            raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come."""
+        if self.wanted:
+            raise KeyboardInterrupt
+
+    def watch(self, items: Iterable[T]) -> Iterator[T]:
+        """`items`, with a check before each.
+
+        Example:
+            >>> list(Ending().watch("ab"))
+            ['a', 'b']
+        """
+        for item in items:
+            self.check()
+            yield item
+
+
+def _in_callback(frame: FrameType | None) -> bool:
+    """Whether soundfile reads or writes through a Python file here."""
+    while frame is not None:
+        if frame.f_code.co_name.startswith("vio_"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+ENDING = Ending()

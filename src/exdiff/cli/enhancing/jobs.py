@@ -1,0 +1,192 @@
+"""The files of a run in several processes (--jobs), each with its own model and its share of the threads.
+
+Processes are spawned, never forked: in a fork of a process that has used OpenMP threads, the next parallel region
+hangs. A process that dies, of too little memory for example, costs only the file it was working on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from multiprocessing import connection, get_context
+from typing import Any
+
+from exdiff.cli.common import one_line
+from exdiff.cli.ending import ENDING
+from exdiff.cli.enhancing.length import Lengths
+from exdiff.cli.enhancing.options import Options
+from exdiff.cli.enhancing.plan import EnhanceTask
+from exdiff.cli.enhancing.report import FAILED, Ledger, Outcome
+from exdiff.cli.enhancing.run import Marks, Runner, thread_count
+from exdiff.core.errors import ConfigError, ExDiffError
+from exdiff.core.progress import AudioBar
+from exdiff.core.threads import core_count
+
+Work = tuple[EnhanceTask, Marks]
+
+_TELL_SECONDS = 0.25  # between two reports of progress
+_END_SECONDS = 20.0  # for a process to remove what is unfinished
+
+
+def run_in_processes(work: Sequence[Work], options: Options, ledger: Ledger) -> None:
+    """Enhance files in `options.jobs` processes; outcomes come in the order in which files are finished.
+
+    Raises:
+        ConfigError: nothing can be done, because of the model or an option.
+    """
+    pool = _Pool(work, options, ledger)
+    with closing(pool):
+        pool.run()
+
+
+class _Worker:
+    """A process and what it is doing."""
+
+    def __init__(self, context: Any, options: Options, threads: int) -> None:
+        self.connection, other = context.Pipe()
+        self.process = context.Process(target=serve, args=(other, options, threads), daemon=True)
+        self.process.start()
+        other.close()
+        self.ready, self.seconds = False, 0.0
+        self.task: EnhanceTask | None = None
+
+    def end(self) -> None:
+        self.connection.close()
+        if self.process.is_alive():
+            self.process.terminate()
+
+
+class _Pool:
+    def __init__(self, work: Sequence[Work], options: Options, ledger: Ledger) -> None:
+        self._pending, self._options, self._ledger = deque(work), options, ledger
+        self._count = min(options.jobs, len(work))
+        self._threads = max(1, (thread_count(options.threads) or core_count()) // self._count)
+        self._context = get_context("spawn")
+        self._workers: list[_Worker] = []
+        self._ended: list[Any] = []
+        self._lengths = Lengths([task.source for task, _ in work], options.raw)
+        self._bar = AudioBar(self._lengths.total)
+
+    def run(self) -> None:
+        # One first: what it measures about the machine, undisturbed, is what the others find in the cache.
+        self._start()
+        while self._workers:
+            for worker in [w for w in self._workers if w.connection in self._readable()]:
+                try:
+                    kind, content = worker.connection.recv()
+                except (EOFError, OSError):
+                    self._lost(worker)
+                else:
+                    self._receive(worker, kind, content)
+        for task, _ in self._pending:
+            self._ledger.add(
+                _failure(task, "not begun: every process died while it loaded the model; use fewer --jobs")
+            )
+
+    def _readable(self) -> list[Any]:
+        return connection.wait([worker.connection for worker in self._workers])
+
+    def _start(self) -> None:
+        self._workers.append(_Worker(self._context, self._options, self._threads))
+
+    def _receive(self, worker: _Worker, kind: str, content: Any) -> None:
+        if kind == "fatal":
+            raise ConfigError(content)
+        if kind == "ready":
+            if not any(other.ready for other in self._workers):
+                self._bar.begin()
+            worker.ready, self._ledger.common = True, content
+            while len(self._workers) < min(self._count, 1 + len(self._pending)):
+                self._start()
+            self._next(worker)
+        elif kind == "progress":
+            worker.seconds += content
+            self._show()
+        else:
+            self._finish(worker, content)
+            self._next(worker)
+
+    def _next(self, worker: _Worker) -> None:
+        worker.task, worker.seconds = None, 0.0
+        if not self._pending:
+            self._workers.remove(worker)
+            self._ended.append(worker.process)
+            worker.connection.send(None)
+            worker.connection.close()
+            return
+        worker.task = self._pending[0][0]
+        self._bar.describe(worker.task.source.name)
+        worker.connection.send(self._pending.popleft())
+
+    def _finish(self, worker: _Worker, outcome: Outcome) -> None:
+        assert worker.task is not None
+        self._lengths.settle(worker.task.source, outcome.record.get("duration", 0.0))
+        worker.seconds = 0.0
+        self._show()
+        self._ledger.add(outcome)
+
+    def _show(self) -> None:
+        self._bar.settle(self._lengths.settled, self._lengths.total, sum(worker.seconds for worker in self._workers))
+
+    def _lost(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.process.join(_END_SECONDS)
+        code = worker.process.exitcode
+        why = f"by signal {-code}; is there too little memory?" if code and code < 0 else f"with exit code {code}"
+        if worker.task is not None:
+            self._finish_lost(worker, f"the process that enhanced it ended {why}")
+        if worker.ready and self._pending:
+            self._start()
+
+    def _finish_lost(self, worker: _Worker, why: str) -> None:
+        assert worker.task is not None
+        self._finish(worker, _failure(worker.task, why))
+
+    def close(self) -> None:
+        """End all processes and wait until they have removed what is unfinished."""
+        self._bar.close()
+        for worker in self._workers:
+            worker.end()
+        deadline = time.monotonic() + _END_SECONDS
+        for process in [*self._ended, *(worker.process for worker in self._workers)]:
+            process.join(max(0.1, deadline - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+def _failure(task: EnhanceTask, why: str) -> Outcome:
+    return Outcome.of(task, FAILED, error=why)
+
+
+def serve(pipe: connection.Connection, options: Options, threads: int) -> None:
+    """A process of --jobs: enhance what comes through `pipe` until None comes, or nothing more can come."""
+    ENDING.install(everywhere=True)
+    try:
+        try:
+            runner = Runner(options, threads)
+        except (ExDiffError, OSError) as error:
+            pipe.send(("fatal", one_line(error)))
+            return
+        pipe.send(("ready", runner.common))
+        work: Work | None
+        while (work := pipe.recv()) is not None:
+            pipe.send(("outcome", runner.run(*work, _teller(pipe))))
+    except (KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the run is over; whoever began it says so
+
+
+def _teller(pipe: connection.Connection) -> Callable[[float], None]:
+    """Send progress, not too often."""
+    waiting, last = 0.0, 0.0
+
+    def tell(seconds: float) -> None:
+        nonlocal waiting, last
+        waiting += seconds
+        if time.monotonic() - last > _TELL_SECONDS:
+            pipe.send(("progress", waiting))
+            waiting, last = 0.0, time.monotonic()
+
+    return tell

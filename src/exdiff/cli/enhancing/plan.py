@@ -1,0 +1,242 @@
+"""Plans `exdiff enhance` before any file is read: expands inputs, names outputs, finds collisions."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import itertools
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exdiff.audio import SUFFIXES
+from exdiff.audio.codecs import CONTAINERS
+from exdiff.audio.files import audio_files, is_audio
+from exdiff.audio.targets import plan_suffix
+from exdiff.cli.enhancing.names import BESIDE, MEDIA, MIRRORED, VIDEO, check_template, earlier_results, result_name
+from exdiff.cli.enhancing.options import PIPE, PIPE_FORMATS, Options
+from exdiff.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class EnhanceTask:
+    """One file to enhance.
+
+    Attributes:
+        source: the input; `-` is standard input.
+        outputs: one for each of `whats`; `-` is standard output.
+        format: as `choose_target` takes it.
+        whats: "enhanced", or names of stems.
+        relative: of the source, to the folder that was given.
+        note: why the suffix is not that of the source.
+        to_pipe: the result goes to standard output, a FIFO or a device.
+    """
+
+    source: Path
+    outputs: tuple[Path, ...]
+    format: str
+    whats: tuple[str, ...]
+    relative: Path
+    note: str = ""
+    to_pipe: bool = False
+
+
+@dataclass
+class Plan:
+    """What a run does.
+
+    Attributes:
+        tasks: in order, without duplicates.
+        refused: inputs that cannot be done, with the reason; inputs that collide share one.
+        passed_over: how many files in folders and globs have a suffix that is not read, by suffix.
+    """
+
+    tasks: list[EnhanceTask]
+    refused: dict[Path, str] = field(default_factory=dict)
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    def part(self, number: int, count: int) -> Plan:
+        """Part `number` of `count`; which part a file belongs to follows from its path below the input folder alone."""
+        relative = {task.source: task.relative for task in self.tasks}
+        kept = [task for task in self.tasks if _part_of(task.relative, count) == number]
+        sources = {task.source for task in kept}
+        refused = {
+            source: reason
+            for source, reason in self.refused.items()
+            if source in sources or (source not in relative and number == 1)
+        }
+        return Plan(kept, refused, self.passed_over if number == 1 else Counter())
+
+
+def plan_tasks(inputs: Sequence[str], out: Path | None, options: Options) -> Plan:
+    """The plan of a run.
+
+    Args:
+        inputs: files, folders (with everything below them), globs, or `-`. Results of other inputs, from earlier runs,
+            are skipped, except files given by name if the new results go elsewhere.
+        out: a file or a folder, see `exdiff enhance --help`; None for results beside their inputs; `-`.
+        options: of the run.
+
+    Raises:
+        ConfigError: an input without audio files, or options that do not fit the inputs.
+    """
+    if options.name is not None:
+        check_template(options.name, options.whats)
+    found: dict[Path, Path] = {}
+    named: set[Path] = set()
+    passed_over: Counter[str] = Counter()
+    for text in inputs:
+        expanded = dict(_expand(text, out, passed_over))
+        found |= {source: relative for source, relative in expanded.items() if source not in found}
+        named |= expanded.keys() & {Path(text)}
+    for source in earlier_results(found, options.name):
+        if out is None or source not in named:
+            del found[source]
+    single = out is not None and _is_single(out, len(found))
+    if out is not None and not single and os.path.exists(out) and not os.path.isdir(out):
+        raise ConfigError(f"{out} is a file, but {len(found)} results need a folder; name another -o")
+    if options.name is not None and single:
+        raise ConfigError(f"--name names results in a folder, but {out} is one file; leave one out")
+    if out is not None and single:
+        tasks = [_to_file(source, out, options) for source in found]
+    else:
+        tasks = [_to_folder(source, relative, out, options) for source, relative in found.items()]
+    return Plan(tasks, _collisions(tasks), passed_over)
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether `path` is standard input or output, a FIFO or a device."""
+    # os.path, unlike Path, has no errors for names that are too long and folders that are locked.
+    return str(path) == PIPE or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
+
+
+def _expand(text: str, out: Path | None, passed_over: Counter[str]) -> Iterator[tuple[Path, Path]]:
+    """The files of one argument, each with its path below OUT."""
+    if not text:
+        raise ConfigError("an input is empty; name a file, a folder or a glob, . for the current folder")
+    path = Path(text)
+    if text != PIPE and os.path.isdir(path):
+        files = list(_walk(path, out))
+        passed_over.update(_other_media(path))
+        if not files:
+            raise ConfigError(f"{text} holds no audio or video files; known suffixes: {' '.join(sorted(SUFFIXES))}")
+        yield from ((file, file.relative_to(path)) for file in files)
+    elif text == PIPE or os.path.exists(path) or not glob.has_magic(text):
+        yield path, Path(path.name)
+    else:
+        matches = [p for p in map(Path, sorted(glob.glob(text, recursive=True))) if os.path.isfile(p)]
+        files = [p for p in matches if is_audio(p)]
+        passed_over.update(_media_suffixes(p.name for p in matches))
+        if not files:
+            raise ConfigError(f"{text} matches no audio or video files")
+        root = Path(*_plain_parts(path))
+        yield from ((file, file.relative_to(root)) for file in files)
+
+
+def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
+    """Audio files below `folder`, without hidden ones and without those in an `out` inside it."""
+    files = audio_files(folder)
+    if out is not None and os.path.realpath(out) != os.path.realpath(folder):
+        inside = Path(os.path.realpath(out))
+        files = [p for p in files if not Path(os.path.realpath(p)).is_relative_to(inside)]
+    yield from files
+
+
+def _other_media(folder: Path) -> Iterator[str]:
+    for _, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from _media_suffixes(name for name in names if not name.startswith("."))
+
+
+def _media_suffixes(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        suffix = os.path.splitext(name)[1].lower().removeprefix(".")
+        if suffix in MEDIA and suffix not in SUFFIXES:
+            yield f".{suffix}"
+
+
+def _plain_parts(pattern: Path) -> Iterable[str]:
+    """The folders of a glob before its first wildcard."""
+    return itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts[:-1])
+
+
+def _is_single(out: Path, count: int) -> bool:
+    if is_pipe(out):
+        if count != 1:
+            raise ConfigError(f"{out} takes one result, but there are {count} inputs; name a folder with -o")
+        return True
+    return count == 1 and is_audio(out) and not os.path.isdir(out)
+
+
+def _to_file(source: Path, out: Path, options: Options) -> EnhanceTask:
+    suffix, whats = out.suffix.lower().removeprefix("."), options.whats
+    relative = Path(source.name)
+    if is_pipe(out):
+        return EnhanceTask(source, (out,), _pipe_format(out, options), whats, relative, to_pipe=True)
+    writable = [name for container in CONTAINERS.values() for name in container.suffixes]
+    if suffix not in writable:
+        raise ConfigError(f"cannot write {out.name}; allowed suffixes: {', '.join(dict.fromkeys(writable))}")
+    if options.format not in ("same", suffix):
+        raise ConfigError(f"{out.name} does not end with .{options.format}; leave --format out, or change the name")
+    if options.keep_video and plan_suffix(out, keep_video=True)[1]:
+        raise ConfigError(f"{out.name} cannot hold a picture; name an mp4, mov or mkv, or leave --keep-video out")
+    outputs = (out,) if len(whats) == 1 else tuple(out.with_name(f"{out.stem}.{what}{out.suffix}") for what in whats)
+    kept = options.format == "same" and suffix == source.suffix.lower().removeprefix(".")
+    return EnhanceTask(source, outputs, "same" if kept else suffix, whats, relative)
+
+
+def _pipe_format(out: Path, options: Options) -> str:
+    if len(options.whats) > 1:
+        raise ConfigError(f"{out} takes one result; choose one with --stem {' or --stem '.join(options.whats)}")
+    if options.keep_video:
+        raise ConfigError(f"--keep-video needs a file that can be rewound, got {out}; name a file with -o")
+    if options.json and str(out) == PIPE:
+        raise ConfigError("--json and -o - both write to standard output; leave one out")
+    if options.format not in PIPE_FORMATS:
+        raise ConfigError(f"{options.format} cannot be written to a pipe; allowed: {', '.join(PIPE_FORMATS)}")
+    suffix = out.suffix.lower().removeprefix(".")
+    return suffix if options.format == "same" and suffix in PIPE_FORMATS else options.format
+
+
+def _to_folder(source: Path, relative: Path, out: Path | None, options: Options) -> EnhanceTask:
+    if str(source) == PIPE:
+        raise ConfigError("standard input has no name for its result; give one with -o FILE, or -o - for a pipe")
+    keep_video = options.keep_video and source.suffix.lower().removeprefix(".") in VIDEO
+    suffix, note = plan_suffix(source, options.format, keep_video=keep_video)
+    place = source if out is None else out / relative
+    template = options.name or (BESIDE if out is None or options.stems else MIRRORED)
+    outputs = [place.parent / result_name(template, source.stem, what, suffix) for what in options.whats]
+    return EnhanceTask(source, tuple(outputs), options.format, options.whats, relative, note)
+
+
+def _collisions(tasks: Sequence[EnhanceTask]) -> dict[Path, str]:
+    """Sources that cannot be done because of where their results would go, with the reason."""
+    sources = {os.path.realpath(task.source) for task in tasks if not is_pipe(task.source)}
+    writers: defaultdict[str, list[EnhanceTask]] = defaultdict(list)
+    refused: dict[Path, str] = {}
+    for task in tasks:
+        for output in task.outputs:
+            if task.to_pipe:
+                continue
+            place = os.path.realpath(output)
+            writers[place].append(task)
+            if place in sources:
+                refused[task.source] = f"{output} is an input and would be overwritten; name another -o"
+    for place, group in writers.items():
+        if len(group) > 1:
+            output = next(path for path in group[0].outputs if os.path.realpath(path) == place)
+            reason = (
+                f"{' and '.join(str(task.source) for task in group)} would {'both' if len(group) == 2 else 'all'} be "
+                f"written to {output}; enhance them into different folders, or rename one"
+            )
+            for task in group:
+                refused.setdefault(task.source, reason)
+    return refused
+
+
+def _part_of(relative: Path, count: int) -> int:
+    """Of 1 to `count`; the same on every machine and in every version of Python."""
+    digest = hashlib.sha256(os.fsencode(relative.as_posix())).digest()
+    return int.from_bytes(digest[:8], "big") % count + 1

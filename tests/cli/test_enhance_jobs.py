@@ -1,0 +1,105 @@
+"""Several processes, and runs that a signal ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from exdiff.cli.enhancing import jobs as enhance_jobs
+from exdiff.cli.enhancing import run as enhance_run
+from exdiff.cli.enhancing.claims import claim_path
+from exdiff.cli.enhancing.options import Options
+from exdiff.cli.enhancing.plan import EnhanceTask
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX systems")
+
+
+def records(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_processes_do_what_one_does(tmp_path, batch, noise):
+    for number in range(5):
+        noise(tmp_path / "in" / f"{number}.wav", seconds=0.3 + number / 10)
+    (tmp_path / "in" / "bad.wav").write_text("no sound")
+    result = batch("--jobs", 3, "--threads", 1, "--json", "--report", tmp_path / "r.jsonl")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1 and "bad.wav: not a readable" in result.stderr
+    found = records(result.stdout)
+    assert Counter(r["status"] for r in found) == {"done": 5, "failed": 1}
+    assert len(records((tmp_path / "r.jsonl").read_text())) == 6
+    first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert batch("--threads", 1, "--overwrite").exit_code == 1
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
+
+
+def test_a_model_that_no_process_can_load_is_one_line(tmp_path, batch, noise):
+    for name in ("a.wav", "b.wav"):
+        noise(tmp_path / "in" / name)
+    result = batch("--jobs", 2, "--model", "speeech")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "unknown model 'speeech'" in result.stderr
+
+
+@posix
+def test_a_process_that_is_killed_costs_its_file_alone(tmp_path, process, noise):
+    for number in range(4):
+        noise(tmp_path / "in" / f"{number}.wav", seconds=1)
+    noise(tmp_path / "in" / "00.wav", seconds=300)
+    running = process("--jobs", 2, "--threads", 1, "--json")
+    wait_for(lambda: len(list((tmp_path / "out").glob("?.wav"))) == 4)
+    claim = json.loads(claim_path(tmp_path / "out" / "00.wav").read_text())
+    os.kill(claim["pid"], signal.SIGKILL)
+    stdout, stderr = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert stderr.count("\n") == 1 and "00.wav: the process that enhanced it ended by signal 9" in stderr
+    assert Counter(r["status"] for r in records(stdout)) == {"done": 4, "failed": 1}
+
+
+@posix
+@pytest.mark.parametrize(("name", "jobs"), [("SIGINT", 1), ("SIGHUP", 1), ("SIGINT", 2), ("SIGTERM", 2)])
+def test_an_ended_run_leaves_nothing_unfinished(tmp_path, process, noise, jobs, name):
+    for number in range(3):
+        noise(tmp_path / "in" / f"{number}.wav", seconds=300)
+    running = process("--jobs", jobs, "--threads", 1)
+    wait_for(lambda: len(list((tmp_path / "out").glob(".*.part"))) == jobs)
+    running.send_signal(getattr(signal, name))
+    _, stderr = running.communicate(timeout=60)
+    assert (running.returncode, stderr) == (130, "exdiff: interrupted; unfinished files were removed\n")
+    assert os.listdir(tmp_path / "out") == []
+
+
+@posix
+def test_a_closed_terminal_sends_its_signal_to_all_processes_and_twice(tmp_path, model, noise):
+    for number in range(3):
+        noise(tmp_path / "in" / f"{number}.wav", seconds=300)
+    command = [sys.executable, "-m", "exdiff", "enhance", tmp_path / "in", "-o", tmp_path / "out", "--model", model]
+    running = subprocess.Popen([*map(str, command), "--jobs", "2"], start_new_session=True, stderr=subprocess.PIPE)
+    wait_for(lambda: len(list((tmp_path / "out").glob(".*.part"))) == 2)
+    os.killpg(running.pid, signal.SIGHUP)
+    os.killpg(running.pid, signal.SIGHUP)
+    _, stderr = running.communicate(timeout=60)
+    assert stderr.decode() == "exdiff: interrupted; unfinished files were removed\n"
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_the_work_is_divided_among_threads(monkeypatch):
+    for module in (enhance_jobs, enhance_run):
+        monkeypatch.setattr(module, "core_count", lambda: 8)
+    task = EnhanceTask(Path("x.wav"), (Path("y.wav"),), "same", ("enhanced",), Path("x.wav"))
+    for jobs, threads, files, expected in ((3, None, 9, 2), (8, 4, 9, 1), (4, None, 2, 4), (2, 6, 9, 3)):
+        pool = enhance_jobs._Pool([(task, [])] * files, Options(jobs=jobs, threads=threads), None)  # type: ignore
+        assert pool._threads == expected
