@@ -70,10 +70,13 @@ def bundle():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _an_interrupt_interrupts():
-    """Also where the suite is started in the background of a script, which ignores SIGINT: children inherit that."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def _signals_end_processes():
+    """Also where the suite is started by `nohup` or in the background of a script: children inherit what is ignored."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # the last one is unknown on Windows
+    present = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    ignored = [number for number in present if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
