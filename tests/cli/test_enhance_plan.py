@@ -185,7 +185,9 @@ def test_earlier_results_by_a_template_are_not_inputs(tree):
 def test_one_stem_has_its_name(tree):
     tree("x.wav")
     assert outputs("x.wav", stem=Stem.accompaniment) == {"x.wav": ["x.accompaniment.wav"]}
-    assert outputs("x.wav", stem=Stem.vocals, stems=True, out="new/r.mp3") == {"x.wav": ["new/r.mp3"]}
+    assert outputs("x.wav", stem=Stem.vocals, out="new/r.mp3") == {"x.wav": ["new/r.mp3"]}
+    with pytest.raises(ConfigError, match="--stems writes both stems and --stem one of them"):
+        outputs("x.wav", stem=Stem.vocals, stems=True)
 
 
 def test_parts_are_whole_and_do_not_overlap(tree):

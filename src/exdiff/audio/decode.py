@@ -18,7 +18,7 @@ import numpy as np
 
 from exdiff.audio.info import AudioInfo
 from exdiff.audio.reading.probe import open_source
-from exdiff.audio.reading.source import MAX_BLOCK, open_input
+from exdiff.audio.reading.source import MAX_BLOCK, at_hand, open_input
 from exdiff.audio.resample import resample
 from exdiff.core.errors import AudioError
 
@@ -29,8 +29,9 @@ class AudioReader:
     """An open audio file; use it in a `with` statement.
 
     Args:
-        path: any file that libsndfile or FFmpeg decodes, or a binary file object such as `sys.stdin.buffer`. An object
-            that cannot seek is decoded as a stream, with bounded memory.
+        path: any file that libsndfile or FFmpeg decodes, or a binary file object such as `sys.stdin.buffer`. Of an
+            object that cannot seek, WAV and FLAC are decoded as they come; all else is first copied to a temporary
+            file.
         stream: index of the audio stream in a container, from 0; None for its default stream.
         salvage: decode what can be decoded of a damaged or truncated file. Silence replaces what is lost within it.
         raw: (FFmpeg's name of a sample format, such as "s16le"; rate in Hz; channels) of PCM without a header.
@@ -68,9 +69,12 @@ class AudioReader:
             self._file, self._owned = open_input(self.path), True
         else:
             self.path, self._file, self._owned = Path("-"), path, False
+        self._copy: BinaryIO | None = None
         try:
             with self._one_line():
-                self._source = open_source(self._file, str(self.path), stream, salvage=salvage, raw=raw)
+                file = self._file if raw is not None else at_hand(self._file)
+                self._copy = None if file is self._file else file
+                self._source = open_source(file, str(self.path), stream, salvage=salvage, raw=raw)
         except BaseException:
             self.close()
             raise
@@ -147,6 +151,8 @@ class AudioReader:
         """Release the file."""
         if source := getattr(self, "_source", None):
             source.close()
+        if self._copy is not None:
+            self._copy.close()
         if self._owned:
             self._file.close()
 

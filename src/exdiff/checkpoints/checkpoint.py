@@ -84,7 +84,7 @@ def locate(source: str | Path) -> Path:
     if place.suffix in (".ckpt", ".pt", ".pth"):
         raise CheckpointError(f"{source} does not exist; give the path of a published checkpoint")
     known = [*embedded(), *INSTALLABLE]
-    raise CheckpointError(f"unknown model {name!r}{nearest(name, known)}, or the path of a checkpoint folder")
+    raise CheckpointError(f"unknown model {name!r}{nearest(name, known)} (or give the path of a checkpoint folder)")
 
 
 def load_recipe(source: str | Path) -> Recipe:

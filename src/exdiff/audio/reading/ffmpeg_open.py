@@ -26,7 +26,8 @@ def open_container(
     # "file:" keeps FFmpeg from reading a colon in the name as a protocol.
     source: Any = file if path is None else f"file:{path}"
     try:
-        return cast("InputContainer", av.open(source, format=format, options=options, metadata_errors="ignore"))
+        container = av.open(source, "r", format=format, options=options, metadata_errors="ignore")
+        return cast("InputContainer", container)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if not seekable(file):
             text = f"cannot be read from a pipe ({reason(error)}); save it to a file first"

@@ -5,7 +5,7 @@ FLAC                                          libsndfile, one piece for each STR
 Ogg with one stream at a time                 libsndfile, one piece for each link (ogg)
 MP3, MP2, ADTS                                FFmpeg's decoders, frame by frame (mpeg)
 everything else, and what libsndfile refuses  FFmpeg's demuxers and decoders (ffmpeg_source)
-what cannot seek, and headerless PCM          FFmpeg, as a stream
+WAV and FLAC from a pipe, headerless PCM      FFmpeg, as a stream
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def open_source(
     """The source for a stream of an open file.
 
     Args:
-        file: the file; if it cannot seek, it is decoded as it comes.
+        file: the file, see `at_hand`; a pipe is decoded as it comes.
         name: for messages.
         stream: index among the audio streams, None for the default one.
         salvage: report what is missing instead of an error.
@@ -62,11 +62,8 @@ def open_source(
     """
     if raw is not None:
         return _raw(file, name, stream, raw, salvage=salvage)
-    if not seekable(file):
-        pipe = Pipe(file)
-        if not pipe.whole:
-            return _piped(pipe, name, stream, salvage=salvage)
-        file = io.BytesIO(pipe.head)
+    if isinstance(file, Pipe):
+        return _piped(file, name, stream, salvage=salvage)
     if not (size := file_size(file)):
         raise AudioError(f"{name}: empty (0 bytes); an audio or video file is needed")
     source = _own(file, name, size, salvage=salvage)
@@ -95,12 +92,17 @@ def _ffmpeg(file: BinaryIO, name: str, stream: int | None, size: int, *, salvage
 
 def _raw(file: BinaryIO, name: str, stream: int | None, raw: tuple[str, int, int], *, salvage: bool) -> Source:
     kind, rate, channels = raw
+    headed = seekable(file) and read_at(file, 0, 4) in (*_RIFF, b"FORM", b"fLaC", b"OggS", b"caff")
+    if seekable(file):
+        file.seek(0)
     options = {"sample_rate": str(rate), "ch_layout": f"{channels}c"}
     counter = Counter(file)
     check = partial(_partial_sample, counter, channels * _raw_width(kind))
     part = cast(BinaryIO, counter)
     source = FFmpegSource(part, name, stream, format=kind, options=options, salvage=salvage, check=check)
     source.info, source.seconds = replace(source.info, container="raw"), None
+    if headed:
+        source.notes.append("it has the header of an audio file, which --raw takes for sound")
     return source
 
 
@@ -117,13 +119,8 @@ def _partial_sample(counter: Counter, size: int) -> str:
 def _piped(pipe: Pipe, name: str, stream: int | None, *, salvage: bool) -> Source:
     """FFmpeg decodes a stream as it comes; the headers at its beginning say how long it should be."""
     source = FFmpegSource(cast(BinaryIO, pipe), name, stream, salvage=salvage)
-    rate, head = source.info.sample_rate, io.BytesIO(pipe.head)
-    if source.info.container in ("wav", "w64") and (parts := riff_parts(head)) and parts[0].declared:
+    if source.info.container in ("wav", "w64") and (parts := riff_parts(io.BytesIO(pipe.head))) and parts[0].declared:
         source.add_witness(Witness("its header", parts[0].declared, surplus=0))
-    elif source.info.container == "mp3" and (streams := read_streams(head)) and streams[0].xing_frames:
-        samples = streams[0].header.samples
-        frames = streams[0].xing_frames * samples - streams[0].skip - streams[0].padding
-        source.add_witness(Witness("its Xing header", frames * rate // streams[0].header.rate, 2 * samples))
     return source
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from exdiff.core.errors import AudioError
 
 MAX_BLOCK = 1 << 21  # samples over all channels; bounds memory when a header gives an absurd rate or channel count
 _PIPE_HEAD = 1 << 16  # bytes
+_IN_MEMORY = 1 << 20  # bytes of a pipe that need no file
+# What is decoded exactly as it comes: WAV, W64 and FLAC. The length of all else stands at its end, or is to be counted.
+_STREAMED = (b"RIFF", b"RF64", b"BW64", b"riff", b"fLaC")
 RATES = (1000, 1_536_000)  # Hz; a rate outside is a damaged header
 MAX_CHANNELS = 1024
 
@@ -142,6 +146,26 @@ class Pipe(io.RawIOBase):
         self._at += len(data)
         buffer[: len(data)] = data
         return len(data)
+
+
+def at_hand(file: BinaryIO) -> BinaryIO:
+    """`file` if it can seek; of a pipe a `Pipe`, or, where the decoder has to seek, a temporary file with all of it.
+
+    The caller closes what is not `file` itself.
+    """
+    if seekable(file):
+        return file
+    pipe = Pipe(file)
+    if not pipe.whole and pipe.head.startswith(_STREAMED):
+        return cast(BinaryIO, pipe)
+    copy = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115 - it outlives this function
+    try:
+        while data := pipe.read(_PIPE_HEAD):
+            copy.write(data)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
 
 
 def seekable(file: BinaryIO) -> bool:

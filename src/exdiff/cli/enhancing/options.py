@@ -169,7 +169,12 @@ def chosen_whats(stems: bool, stem: Stem | None) -> tuple[str, ...]:
     Example:
         >>> chosen_whats(True, None), chosen_whats(False, Stem.vocals)
         (('vocals', 'accompaniment'), ('vocals',))
+
+    Raises:
+        ConfigError: both are asked for.
     """
+    if stems and stem is not None:
+        raise ConfigError("--stems writes both stems and --stem one of them; leave one out")
     if stem is not None:
         return (stem.value,)
     return STEMS if stems else (RESULT,)
