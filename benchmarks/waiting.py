@@ -1,4 +1,6 @@
-"""Should idle OpenMP threads spin or sleep? `exdiff enhance`, beside other work and alone. Prints Markdown.
+"""How long should idle OpenMP threads spin before they sleep? `exdiff enhance`, beside other work and alone.
+
+Prints Markdown.
 
     python benchmarks/waiting.py --threads 2 --runs 5 --model speech
 
@@ -23,9 +25,13 @@ from statistics import median
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "speech" / "noisy" / "01_coffee_shop_5dB.flac"
 POLICIES: dict[str, dict[str, str]] = {
-    "spin a little (default)": {"GOMP_SPINCOUNT": "300000"},  # what GNU OpenMP does if nothing is set
-    "spin (active)": {"OMP_WAIT_POLICY": "ACTIVE"},
-    "sleep (passive)": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "spin (OMP_WAIT_POLICY=ACTIVE)": {"OMP_WAIT_POLICY": "ACTIVE"},
+    "spin 300,000 times (GNU's default)": {"GOMP_SPINCOUNT": "300000"},
+    "spin 30,000 times": {"GOMP_SPINCOUNT": "30000"},
+    "spin 10,000 times": {"GOMP_SPINCOUNT": "10000"},
+    "spin 3,000 times (exdiff's choice)": {"GOMP_SPINCOUNT": "3000"},
+    "spin 1,000 times": {"GOMP_SPINCOUNT": "1000"},
+    "sleep at once (PASSIVE)": {"OMP_WAIT_POLICY": "PASSIVE"},
 }
 BUSY = "while True: pass"
 

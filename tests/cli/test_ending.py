@@ -14,7 +14,7 @@ from exdiff.cli.ending import END_SIGNALS, ENDING, Ending
 @pytest.fixture
 def signals(monkeypatch):
     """The signals as they are, afterwards."""
-    monkeypatch.setattr(cli, "choose_wait_policy", lambda: None)
+    monkeypatch.setattr(cli, "limit_spinning", lambda: None)
     before = {number: signal.getsignal(number) for number in END_SIGNALS}
     yield
     ENDING.wanted = False

@@ -8,37 +8,35 @@ import pytest
 
 from exdiff.core import threads
 
-VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, "PASSIVE"),
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"),
-        ({"GOMP_SPINCOUNT": "9"}, None),
+        ({}, "3000"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, None),
+        ({"GOMP_SPINCOUNT": "9"}, "9"),
         ({"KMP_BLOCKTIME": "0"}, None),
     ],
 )
 def test_the_users_choice_stays(monkeypatch, given, expected):
     monkeypatch.setattr(os, "environ", dict(given))
-    threads.choose_wait_policy()
-    assert os.environ.get("OMP_WAIT_POLICY") == expected
+    threads.limit_spinning()
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
 
 
 def test_the_command_chooses_before_torch_is_loaded():
     code = (
         "import os, sys; from exdiff import cli; from exdiff.core import threads\n"
-        "cli.app = lambda: print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules); cli.main()"
+        "cli.app = lambda: print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules); cli.main()"
     )
-    environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
+    environment = {key: value for key, value in os.environ.items() if key not in threads.WAIT_VARIABLES}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.split() == ["PASSIVE", "False"]
+    assert done.stdout.split() == ["3000", "False"]
 
 
 def test_the_library_chooses_nothing():
-    code = "import os, exdiff; exdiff.load; print(os.environ.get('OMP_WAIT_POLICY'))"
-    environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
+    code = "import os, exdiff; exdiff.load; print(os.environ.get('GOMP_SPINCOUNT'))"
+    environment = {key: value for key, value in os.environ.items() if key not in threads.WAIT_VARIABLES}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "None"
 

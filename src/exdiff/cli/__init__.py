@@ -13,7 +13,7 @@ import typer
 from exdiff import __version__
 from exdiff.cli import compare, convert, data, enhance, evaluate, models, recipes, train
 from exdiff.cli.ending import ENDING
-from exdiff.core.threads import choose_wait_policy
+from exdiff.core.threads import limit_spinning
 
 app = typer.Typer(
     name="exdiff",
@@ -52,7 +52,7 @@ def _root(
 def main() -> None:
     """Run the command line."""
     _prepare_streams()
-    choose_wait_policy()
+    limit_spinning()
     ENDING.install()
     app()
 

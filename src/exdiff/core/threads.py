@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 
+WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # how users choose
+_SPIN_COUNT = 3000
 
-def choose_wait_policy() -> None:
-    """Let idle threads sleep, unless the user has chosen.
 
-    By default they spin, and on a machine that others use too every thread that does so takes a core from one that has
-    work (`benchmarks/waiting.py`). The setting affects the whole process, so only the command calls this, never the
+def limit_spinning() -> None:
+    """Let idle threads of GNU OpenMP sleep after a few microseconds, unless the user has chosen.
+
+    By default they spin a hundred times as long, and on a machine that others use too every spinning thread takes a
+    core from a thread that has work. Sleeping at once costs up to 15 % on a quiet machine; this count costs nothing
+    there (`benchmarks/waiting.py`). The setting affects the whole process, so only the command calls this, never the
     library.
 
     Example:
-        >>> choose_wait_policy()
-        >>> os.environ["OMP_WAIT_POLICY"] in ("PASSIVE", "passive", "ACTIVE", "active")
+        >>> limit_spinning()
+        >>> any(name in os.environ for name in WAIT_VARIABLES)
         True
     """
-    if not any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    if not any(name in os.environ for name in WAIT_VARIABLES):
+        os.environ["GOMP_SPINCOUNT"] = str(_SPIN_COUNT)
 
 
 def core_count() -> int:
