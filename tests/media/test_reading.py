@@ -387,6 +387,21 @@ def test_megabytes_of_junk_behind_an_mp3_take_no_time(lame, junk):
     assert time.monotonic() - begin < 10
 
 
+@pytest.mark.parametrize("left", [0, 5, 6, 300], ids=lambda left: f"{left} bytes behind it")
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [(b"\xff\xf1\x50\x80\x7d\x1f\xfc", 1000), (b"\xff\xfb\x90\x00", 417), (b"\xff\xfd\x80\x00", 417)],
+    ids=["adts", "mp3", "mp2"],
+)
+def test_headerless_codecs_may_hold_bytes_that_look_like_a_frame(tmp_path, header, size, left):
+    """A frame whose end is about the end of the file has none behind it that would deny it."""
+    data = bytearray(np.random.default_rng(0).integers(0, 128, 8000, np.uint8).tobytes())
+    at = len(data) - size - left
+    data[at : at + len(header)] = header
+    (tmp_path / "x.g722").write_bytes(data)
+    assert read(tmp_path / "x.g722")[0].shape == (1, 16000)
+
+
 def test_a_codec_without_a_decoder(tmp_path):
     write(tmp_path / "x.wav", seconds=0.7)
     ffmpeg("-i", tmp_path / "x.wav", "-c:a", "pcm_s16le", tmp_path / "x.mov")

@@ -105,7 +105,8 @@ def read_streams(file: BinaryIO) -> list[Stream]:
         head = buffer.get(at, 7)
         header = parse_header(head)
         known = current is not None and header is not None and header.key == current.header.key and not junk
-        if header is None or not header.size or not (known or _confirmed(buffer, at, header)):
+        begun = current is not None or at == first
+        if header is None or not header.size or not (known or _confirmed(buffer, at, header, begun)):
             if size := _tag_size(buffer, at):
                 at += size
                 continue
@@ -172,16 +173,20 @@ def _free_size(data: bytes) -> int:
     return steps.pop() if len(steps) == 1 and len(places) > 2 else 0
 
 
-def _confirmed(buffer: _Buffer, at: int, header: Header) -> bool:
-    """Whether frames of the same kind follow; three in all, unless the file ends before."""
+def _confirmed(buffer: _Buffer, at: int, header: Header, begun: bool) -> bool:
+    """Whether frames of the same kind follow; three in all, unless the file ends before.
+
+    Any bytes may look like a frame for once, those of headerless codecs for example. So behind junk (`begun` is false),
+    where nothing else says that the file is MPEG, the end of the file is no excuse.
+    """
     place, wanted = at + header.size, 2
     while wanted and place + 7 <= buffer.size:
         following = parse_header(buffer.get(place, 7))
         if following is None or following.key != header.key or not following.size:
-            return _tag_size(buffer, place) > 0
+            return begun and _tag_size(buffer, place) > 0
         place += following.size
         wanted -= 1
-    return True
+    return begun or not wanted
 
 
 def _next_sync(buffer: _Buffer, at: int) -> int:
