@@ -23,6 +23,7 @@ GROUPS = {
     "compare": "extra compare",
     "export": "extra export",
     "shards": "extra shards",
+    "live": "extra live",
     "train": "extra train",
     "docs": "extra docs",
     "dev": "extra dev",

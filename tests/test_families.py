@@ -13,7 +13,7 @@ from exdiff.audio import encode
 from exdiff.checkpoints.checkpoint import build_model, load_recipe
 from exdiff.cli import app
 from exdiff.core.recipe import Recipe
-from exdiff.data import DATASETS
+from exdiff.data.datasets import DATASETS
 from exdiff.inference import from_recipe
 from exdiff.model.backbones import BACKBONES
 from exdiff.model.diffusion import PATHS
@@ -36,6 +36,7 @@ KEYS = {
     ("backbone", "compact"): ["backbone.channels=[8, 12]", "backbone.hidden=8"],
     **{("backbone", name): NCSNPP for name in BACKBONES if name != "compact"},
     ("extractor", "compact"): ["extractor.channels=[8, 12]", "extractor.hidden=8"],
+    ("extractor", "causal"): ["extractor.channels=[8, 12]", "extractor.hidden=8"],
     ("extractor", "resunet30"): ["extractor.channels=[8, 12]", "extractor.n_fft=256", "extractor.hop_length=80"],
     ("extractor", "spleeter"): ["extractor.channels=[4, 6]", "extractor.frames=64", "extractor.overlap=0"],
     ("extractor", "module"): [
@@ -51,7 +52,7 @@ COVERING = [
     ("ouve", "predictor_corrector", "compact", "compact", "add", "synthetic"),
     ("bbed", "euler_maruyama", "ncsnpp", "resunet30", "gated", "pairs"),
     ("bridge", "bridge_sde", "ncsnpp_v2", "module", "film", "songs"),
-    ("flow", "heun", "ncsnpp_48k", "compact", "cross_attention", "pairs"),
+    ("flow", "heun", "ncsnpp_48k", "causal", "cross_attention", "pairs"),
     ("brownian", "exponential", "compact", "spleeter", "concat", "synthetic"),
     ("bridge", "bridge_ode", "compact", "compact", "none", "synthetic"),
 ]

@@ -20,6 +20,7 @@ SMALLER = {
 }
 SMALLER_EXTRACTOR = {
     "compact": ["extractor.channels=[8, 12]", "extractor.blocks=1", "extractor.middle=1", "extractor.hidden=8"],
+    "causal": ["extractor.channels=[8, 12]", "extractor.middle=1", "extractor.hidden=8"],
     "resunet30": ["extractor.channels=[8, 12]", "extractor.n_fft=256", "extractor.hop_length=80"],
     "spleeter": ["extractor.channels=[4, 6]", "extractor.frames=64", "extractor.overlap=0"],
 }

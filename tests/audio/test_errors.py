@@ -68,6 +68,18 @@ def test_what_was_cut_short(tmp_path, name, share):
     refuse(path, "truncated|not a readable audio|damaged|holds no samples")
 
 
+@pytest.mark.parametrize("share", [0.4, 0.7])
+def test_a_cut_flac_says_where_it_ends(tmp_path, share):
+    """Within the second that could not be decoded as a whole, too."""
+    encode(tmp_path / "x.flac", np.tile(NOISE, 9)[:, :14000], 16000)
+    data = (tmp_path / "x.flac").read_bytes()
+    (tmp_path / "x.flac").write_bytes(data[: int(share * len(data))])
+    with pytest.raises(AudioError) as caught:
+        decode(tmp_path / "x.flac")
+    end = float(str(caught.value).partition("it ends after ")[2].partition(" s")[0])
+    assert share * 14000 / 16000 - 4096 / 16000 <= end <= share * 14000 / 16000
+
+
 def test_an_mp4_whose_index_comes_first(tmp_path):
     encode(tmp_path / "x.m4a", NOISE.repeat(4, axis=1), 16000)
     with av.open(str(tmp_path / "x.m4a")) as source:

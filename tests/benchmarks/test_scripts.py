@@ -18,6 +18,7 @@ from exdiff.training import Options
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
+sys.path.append(str(FOLDER))  # as when they run
 
 
 def script(name: str) -> ModuleType:
@@ -127,3 +128,14 @@ def test_a_tone_is_at_its_frequency():
     spectrogram = script("spectrogram")
     tone = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000)
     assert int(spectrogram.power_db(tone, 8000).mean(axis=1).argmax() / 0.032) == 1000
+
+
+def test_the_operators_of_a_step_are_counted_by_phase():
+    """And Muon needs no more for ten matrices of a shape than for one, or this would be several hundred."""
+    step = script("step")
+    small = ["training.workers=0", "training.segment_seconds=0.1", "training.precision=fp32", "training.batch=2"]
+    with step.without_values():
+        counted = step.count(Recipe.load("debug", [*small, "training.optimiser=muon"]), torch.device("meta"))
+    assert all(counted.launches[phase] > 0 for phase in step.PHASES)
+    assert counted.launches["optimiser"] < counted.launches["forward"]
+    assert counted.bytes["backward"] > 0

@@ -23,6 +23,17 @@ def model(tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture(scope="session")
+def batching_model(model, tmp_path_factory):
+    """The same weights, with windows computed together as on a GPU."""
+    from exdiff.checkpoints.checkpoint import load_model
+
+    folder = tmp_path_factory.mktemp("batching")
+    loaded, recipe = load_model(model)
+    save_model(loaded, Recipe.from_dict(recipe.to_dict() | {"enhancer": {"batch_windows": 4}}), folder)
+    return str(folder)
+
+
 @pytest.fixture
 def run():
     """`run("enhance", path, ...)` -> result with exit_code, stdout, stderr; a traceback fails the test."""

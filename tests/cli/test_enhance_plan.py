@@ -144,7 +144,7 @@ def test_what_cannot_be_is_refused(tree, names, options, match):
 @pytest.mark.parametrize(
     ("template", "match"),
     [
-        ("{stem}.{kind}{suffix}", r"unknown field {kind}; allowed: {stem}, {what}, {suffix}"),
+        ("{stem}.{kind}{suffix}", r"unknown field {kind}; allowed: {stem}, {ext}, {what}, {suffix}"),
         ("{0}{suffix}", r"unknown field {0}"),
         ("{}{suffix}", r"unknown field {}"),
         ("{stem.__class__}{suffix}", r"unknown field {stem.__class__}"),

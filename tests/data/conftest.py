@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from exdiff.data import decoding
 
@@ -81,3 +83,17 @@ def musdb(tmp_path):
     parts = [tone(k, 1.0, 44100, 2, 0.05) for k in range(4)]
     write_stems(tmp_path / "musdb" / "train" / "A - One.stem.mp4", [sum(parts), *parts])
     return tmp_path / "musdb"
+
+
+class NoReadBack(TorchDispatchMode):
+    """Refuses every operator that a GPU would have to be waited for, since its result decides something on the host."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal", "is_nonzero", "item")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.__name__.split(".")[0]
+        assert not name.startswith(self.WAITING), name
+        if name.startswith("index"):
+            masks = [i for a in args if isinstance(a, list | tuple) for i in a if i is not None]
+            assert all(i.dtype == torch.int64 for i in masks), "an index that is a mask"
+        return func(*args, **(kwargs or {}))

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from exdiff.core.errors import DataError
-from exdiff.data.augment import rms
 from exdiff.data.cache import ClipCache
 from exdiff.data.clips import Clip
+from exdiff.data.decoding import rms
 
 RATE = 8000
 

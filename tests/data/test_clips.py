@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from exdiff.core.errors import DataError
-from exdiff.data import Pairs, expand_path, mix_clips
 from exdiff.data.clips import Clip, read_folder, read_manifest, read_scores
+from exdiff.data.datasets import Pairs, expand_path, mix_clips
 
 from .conftest import RATE, tone, write
 

@@ -10,8 +10,9 @@ import pytest
 import soundfile
 
 from exdiff.core.errors import DataError
-from exdiff.data import ClipCache, decoding
+from exdiff.data import decoding
 from exdiff.data.clips import Clip
+from exdiff.data.datasets import ClipCache
 
 RATE = 8000
 

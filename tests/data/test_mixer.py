@@ -5,17 +5,28 @@ Speakers and interferences are tones, so that a spectrum tells who is in an exam
 
 from __future__ import annotations
 
+import pickle
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
 from exdiff.core.config import build
 from exdiff.core.errors import ConfigError, DataError
-from exdiff.data import DATASETS, ClipCache, Mixer, mix_clips
+from exdiff.data.bank import DeviceBank, MappedBank
 from exdiff.data.clips import Clip
+from exdiff.data.datasets import DATASETS, ClipCache, Mixer, mix_clips
 from exdiff.data.mixer import target_weights
+from exdiff.data.mixing.mix import Mix
+
+from .conftest import NoReadBack
 
 RATE, SECONDS = 8000, 0.5
 TONES = {"ann": 300, "bob": 500, "cid": 800, "noise": 2000, "music": 3000}
@@ -28,6 +39,19 @@ PLAIN = {
     "silent_share": 0,
 }
 ONLY_NOISE = {**PLAIN, "noise": 1, "music": 0, "babble": 0, "noise_and_music": 0}
+EVERYTHING = {
+    "speed": [0.8, 1.25],
+    "made_noise": 0.3,
+    "room_share": 0.6,
+    "made_room_share": 0.5,
+    "babble_room_share": 0.5,
+    "equalise_share": 0.6,
+    "band_limit_share": 0.3,
+    "clip_share": 0.3,
+    "clean_share": 0.1,
+    "silent_share": 0.1,
+}
+CPU = torch.device("cpu")
 
 
 def tone(name: str, seconds: float) -> np.ndarray:
@@ -190,14 +214,14 @@ def test_a_string_of_clips_has_one_level(make):
 def test_only_what_an_example_needs_is_read(clips, cache, monkeypatch):
     """A clip's level is known: a draw from a long recording reads no more than an example of it."""
     frames = []
-    read = ClipCache.read
+    stored = ClipCache.stored
 
-    def counted(self, index, start=0, length=None):
-        samples = read(self, index, start, length)
+    def counted(self, index, start=0, stop=None):
+        samples = stored(self, index, start, stop)
         frames.append(len(samples))
         return samples
 
-    monkeypatch.setattr(ClipCache, "read", counted)
+    monkeypatch.setattr(ClipCache, "stored", counted)
     mixer = Mixer(clips, cache, segment_seconds=0.1, sample_rate=RATE, mix={**PLAIN, "noise": 0, "babble": 1})
     for i in range(20):
         mixer[i]
@@ -230,6 +254,157 @@ def test_band_limits_are_on_both(make):
     cut = [who(m) for _, m in (mixer[i] for i in range(30))]
     assert any("noise" not in names for names in cut)
     assert any("noise" in names for names in cut)
+
+
+def relative(made: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((made - wanted).abs().max() / wanted.abs().max().clamp(min=1e-9))
+
+
+@pytest.mark.parametrize("bank_gb", [None, 1.0], ids=["mapped", "on the device"])
+def test_eight_at_once_are_eight_one_by_one(make, bank_gb):
+    mixer = make(seed=5, mix=EVERYTHING)
+    batches = mixer.on(CPU, bank_gb=bank_gb)
+    assert isinstance(batches._bank, DeviceBank if bank_gb else MappedBank)
+    for first in (0, 8, 2**40):
+        indices = range(first, first + 8)
+        clean, mixture = batches.batch(indices)
+        assert clean.shape == mixture.shape == (8, 1, round(SECONDS * RATE))
+        for row, index in enumerate(indices):
+            for made, wanted in zip((clean, mixture), mixer[index], strict=True):
+                assert relative(made[row, 0], torch.from_numpy(wanted)) < 1e-5
+
+
+def test_the_order_of_a_batch_does_not_matter(make):
+    batches = make(mix=EVERYTHING).on(CPU)
+    (_, one), (_, other) = batches.batch([3, 14, 15]), batches.batch([15, 3, 3, 9])
+    assert relative(other[:3], one[[2, 0, 0]]) < 1e-5
+
+
+def test_mixing_never_waits_for_the_device(make):
+    """No value is read back on the CPU; and on a device that has no values everything still runs."""
+    mixer = make(mix={**EVERYTHING, "mu_law_share": 0.5})
+    for bank_gb in (None, 1.0):
+        with NoReadBack():
+            mixer.on(CPU, bank_gb=bank_gb).batch(range(24))
+        clean, mixture = mixer.on(torch.device("meta"), bank_gb=bank_gb).batch(range(24))
+        assert clean.shape == mixture.shape == (24, 1, round(SECONDS * RATE))
+        assert clean.dtype == mixture.dtype == torch.float32
+        assert clean.is_meta
+
+
+def test_a_batch_of_many_takes_hardly_more_operators_than_one_of_few(make):
+    class Count(TorchDispatchMode):
+        calls = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.calls += 1
+            return func(*args, **(kwargs or {}))
+
+    batches = make().on(CPU, bank_gb=1.0)
+    counts = []
+    for size in (32, 128):
+        with Count() as count:
+            batches.batch(range(size))
+        counts.append(count.calls)
+    assert counts[1] <= counts[0] + 20
+    assert counts[1] < 600
+
+
+def test_a_mixer_can_be_sent_to_another_process(make):
+    mixer = make(mix=EVERYTHING)
+    data = pickle.dumps(mixer)
+    assert len(data) < 500_000
+    np.testing.assert_array_equal(pickle.loads(data)[3][1], mixer[3][1])
+
+
+def test_a_mixer_serves_several_threads(make):
+    batches = make(mix=EVERYTHING).on(CPU)
+    wanted = [batches.batch([i]) for i in range(16)]
+    with ThreadPoolExecutor(4) as pool:
+        for made, (clean, mixture) in zip(pool.map(lambda i: batches.batch([i]), range(16)), wanted, strict=True):
+            assert torch.equal(made[0], clean)
+            assert torch.equal(made[1], mixture)
+
+
+def peak(x: np.ndarray) -> float:
+    """The frequency of the loudest partial, in Hz."""
+    spectrum = np.abs(np.fft.rfft(x * np.hanning(len(x)), 8 * len(x)))
+    return float(np.argmax(spectrum) * RATE / (8 * len(x)))
+
+
+def test_speeds_make_other_voices(make):
+    mix = {**ONLY_NOISE, "speed": [0.8, 1.25], "speed_share": 0.5}
+    pitches = np.array([peak(make(mix=mix)[i][0]) for i in range(120)])
+    ratios = (pitches[:, None] / np.array([TONES[name] for name in ("ann", "bob", "cid")])).T
+    own = (np.abs(ratios - 1) < 0.01).any(0)
+    assert own.mean() == pytest.approx(0.5, abs=0.15)
+    assert all(any(0.79 < r < 1.26 for r in column) for column in ratios.T)
+    slow = [peak(make(mix={**mix, "speed": [0.8, 0.8], "speed_share": 1.0})[i][0]) for i in range(20)]
+    assert {round(p / 8, -1) * 8 for p in slow} == {240, 400, 640}
+
+
+def test_another_speed_leaves_the_rest_as_it_is(make):
+    plain, other = (make(mix={**ONLY_NOISE, "speed": [s, s], "speed_share": 1.0})[4] for s in (1.0, 1.2))
+    assert who(plain[1] - plain[0]) == who(other[1] - other[0]) == {"noise"}
+
+
+def test_made_rooms_need_no_files(clips, cache):
+    dry = [(c if c.kind != "rir" else Clip(c.path, "vocals")) for c in clips]
+
+    def mixer(made: float) -> Mixer:
+        mix = {**ONLY_NOISE, "room_share": 1.0, "made_room_share": made, "clean_share": 1.0}
+        return Mixer(dry, cache, segment_seconds=SECONDS, sample_rate=RATE, mix=mix)
+
+    for i in range(6):
+        target, heard = mixer(1.0)[i]
+        assert not np.allclose(target, heard), "reverberation is not part of the target"
+        assert np.corrcoef(target, heard)[0, 1] > 0.3
+        np.testing.assert_array_equal(*mixer(0.0)[i])
+
+
+def test_babble_may_be_heard_in_a_room(make):
+    mix = {**PLAIN, "noise": 0, "music": 0, "noise_and_music": 0, "babble": 1, "made_room_share": 1.0}
+    for i in range(4):
+        (clean, dry), (same, wet) = (make(mix={**mix, "babble_room_share": share})[i] for share in (0.0, 1.0))
+        gain = np.dot(clean, same) / np.dot(clean, clean)
+        np.testing.assert_allclose(same, gain * clean, atol=1e-5)
+        assert np.abs(wet - same - gain * (dry - clean)).max() > 0.01 * np.abs(wet).max()
+
+
+def test_made_noise_is_coloured_and_hums(make):
+    mix = {**PLAIN, "noise": 0, "music": 0, "babble": 0, "noise_and_music": 0, "made_noise": 1}
+    mixer = make(mix=mix, segment_seconds=1.0)
+    humming, slopes = 0, []
+    for i in range(60):
+        clean, mixture = mixer[i]
+        spectrum = np.abs(np.fft.rfft((mixture - clean) * np.hanning(RATE))) ** 2
+        low = spectrum[45:300]
+        humming += low.max() > 40 * np.median(low)
+        slopes.append(10 * np.log10(spectrum[3000:4000].mean() / spectrum[700:950].mean()))  # two octaves
+    assert 0.15 < humming / 60 < 0.6
+    assert min(slopes) < -8
+    assert -2 < max(slopes) < 2
+
+
+def test_a_codec_leaves_few_values_in_the_mixture_alone(make):
+    for share in (0.0, 1.0):
+        mix = {**ONLY_NOISE, "noise": 0, "made_noise": 1, "mu_law_share": share}
+        clean, mixture = make(mix=mix)[1]
+        assert len(np.unique(mixture)) < 256 if share else len(np.unique(mixture)) > 1000
+        plain = make(mix=mix | {"mu_law_share": 0.0})[1][0]
+        np.testing.assert_allclose(clean, plain * np.abs(clean).max() / np.abs(plain).max(), atol=1e-6)
+
+
+def test_pauses_in_a_recording_become_faint_noise(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone("ann", 1), RATE)
+    soundfile.write(tmp_path / "n.wav", np.zeros(3 * RATE), RATE)
+    quiet = [Clip(tmp_path / "a.wav", "speech", "ann"), Clip(tmp_path / "n.wav", "noise")]
+    held = ClipCache(quiet, tmp_path / "cache", RATE)
+    mixer = Mixer(quiet, held, segment_seconds=SECONDS, sample_rate=RATE, mix={**ONLY_NOISE, "snr_db": [5, 5]})
+    rests = [m - c for c, m in (mixer[i] for i in range(4))]
+    for (clean, _), rest in zip((mixer[i] for i in range(4)), rests, strict=True):
+        assert level(clean) - level(rest) == pytest.approx(5, abs=0.1)
+    assert abs(np.corrcoef(rests[0], rests[1])[0, 1]) < 0.1
 
 
 def test_there_must_be_something_to_mix(clips, tmp_path):
@@ -271,3 +446,15 @@ def test_a_data_section_is_built_from_files(clips, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="mix: unknown key 'snr'; did you mean 'snr_db'"):
         build(DATASETS, {**section, "mix": {"snr": [0, 1]}}, sample_rate=RATE, seed=0, segment_seconds=SECONDS)
     assert DATASETS["mix"] is mix_clips
+
+
+def test_the_manual_lists_every_option_with_its_default():
+    manual = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    table = manual[manual.index("| key | default |") :].split("\n\n")[0]
+    listed = {}
+    for names, values in re.findall(r"^\| (`.*?`) \| (.*?) \|", table, re.MULTILINE):
+        listed |= zip(re.findall(r"\w+", names), re.findall(r"\[.*?\]|[\d.]+", values), strict=True)
+    assert listed.keys() == Mix.__dataclass_fields__.keys()
+    for name, value in listed.items():
+        default = getattr(Mix(), name)
+        assert yaml.safe_load(value) == (list(default) if isinstance(default, tuple) else default), name

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from exdiff.core.errors import DataError
-from exdiff.data import Pairs
+from exdiff.data.datasets import Pairs
 
 from .conftest import RATE, tone, write
 

@@ -19,7 +19,7 @@ import soundfile
 
 from exdiff.core.errors import AudioError, ConfigError, DataError
 from exdiff.core.recipe import Recipe
-from exdiff.data import DATASETS, Shards
+from exdiff.data.datasets import DATASETS, Shards
 from exdiff.data.layouts import find_items
 from exdiff.data.shards import Signals, access, examples_of, find_source, read_signals, write_shards
 from exdiff.data.shards.order import Order

@@ -6,13 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from exdiff.core.errors import DataError
-from exdiff.data import Songs
-from exdiff.data.augment import pan, widen
-from exdiff.data.song_mix import SongMix, mix_song
+from exdiff.data.bank import DeviceBank, MappedBank
+from exdiff.data.datasets import Songs
+from exdiff.data.draws import Draws
+from exdiff.data.mixing.song_mix import SongMix, SongMixer, Stems
 
-from .conftest import RATE, tone, write
+from .conftest import RATE, NoReadBack, tone, write
+
+CPU = torch.device("cpu")
 
 PLAIN = {
     "remix": 0.0,
@@ -152,44 +156,76 @@ def test_pauses_in_the_vocals_are_avoided(songs, hq):
     assert sum(bool(data[i][0].any()) for i in range(20)) >= 19
 
 
-def test_a_mono_stem_finds_its_place_between_the_loudspeakers():
-    mono = tone(0)[0]
-    for left, position in ((1, -1.0), (0, 1.0)):
-        stereo = pan(mono, position)
-        assert (np.abs(stereo).max(axis=1) < 1e-6).tolist() == [left == 0, left == 1]
-    np.testing.assert_allclose(pan(mono, 0.0), [mono, mono], rtol=1e-5)
-    wide = widen(mono, np.random.default_rng(0), RATE)
-    np.testing.assert_allclose(wide.mean(axis=0), mono, atol=1e-6)
-    assert likeness(wide[0], wide[1]) < 0.95
-    vocals, mixture = mix_song(
-        tone(0), [tone(1)], SongMix(widen_share=1.0), np.random.default_rng(0), channels=2, sample_rate=RATE
+def mixed(vocals, rest, mix, channels=2, indices=(0,)):
+    """(vocals, mixture) [B, C, T] of the same stems [C, T] in every example."""
+    stems = [
+        Stems(
+            torch.stack([torch.from_numpy(p).expand(max(map(len, parts)), -1) for p in parts] * len(indices)),
+            np.array([len(p) == 2 for p in parts] * len(indices)),
+        )
+        for parts in ([vocals], rest)
+    ]
+    mixer = SongMixer(mix, channels=channels, length=vocals.shape[-1], sample_rate=RATE, device=CPU)
+    return tuple(signal.numpy() for signal in mixer(Draws(0, indices), *stems))
+
+
+def test_mono_vocals_stand_anywhere_between_the_loudspeakers():
+    mix = SongMix(**(PLAIN | {"widen_share": 0.5}))
+    vocals, _ = mixed(tone(0), [tone(1)], mix, indices=range(200))
+    assert min(abs(likeness(*voice)) for voice in vocals) > 0.9999, "at one place"
+    left, right = vocals.std(-1).T
+    angle = np.degrees(np.arctan2(left, right)) - 45
+    assert np.mean(np.abs(angle) < 0.01) == pytest.approx(0.5, abs=0.12), "in the middle"
+    assert angle.min() == pytest.approx(-27, abs=2)
+    assert angle.max() == pytest.approx(27, abs=2)
+
+
+def test_mono_music_is_widened_around_its_middle():
+    mix = SongMix(**(PLAIN | {"widen_share": 1.0}))
+    plain, wide = (mixed(tone(0), [tone(1)], m) for m in (SongMix(**PLAIN), mix))
+    near, far = plain[1][0] - plain[0][0], wide[1][0] - wide[0][0]
+    assert likeness(near[0], near[1]) > 0.9999
+    assert likeness(far[0], far[1]) < 0.95
+    assert likeness(far.mean(0), near[0]) > 0.9999, "the mean stays"
+
+
+def test_channels_of_stereo_stems_are_swapped():
+    one, two = tone(0, channels=2), tone(1, channels=2)
+    for share in (0.0, 1.0):
+        vocals, mixture = mixed(one, [two], SongMix(**(PLAIN | {"swap_share": share})))
+        order = -1 if share else 1
+        assert likeness(vocals[0], one[::order]) > 0.9999
+        assert likeness(mixture[0] - vocals[0], two[::order]) > 0.9999
+    vocals, _ = mixed(one, [two], SongMix(**(PLAIN | {"swap_share": 0.5})), indices=range(200))
+    assert np.mean([likeness(v, one) > 0.99 for v in vocals]) == pytest.approx(0.5, abs=0.12)
+
+
+def test_gains_are_drawn_for_each_stem():
+    vocals, mixture = mixed(
+        tone(0), [tone(1)], SongMix(**(PLAIN | {"gain_db": (-4.0, 4.0)})), channels=1, indices=range(300)
     )
-    assert vocals.shape == mixture.shape == (2, RATE)
-    assert not np.array_equal(mixture[0], mixture[1])
+    ratio = 20 * np.log10(np.std(vocals, axis=-1) / np.std(mixture - vocals, axis=-1)).ravel()
+    ratio -= 20 * np.log10(np.std(tone(0)) / np.std(tone(1)))
+    assert np.abs(ratio).max() < 8.01
+    assert np.std(ratio) == pytest.approx(np.sqrt(2) * 8 / np.sqrt(12), abs=0.4)
 
 
 def test_mono_vocals_are_spread_and_the_rest_of_the_example_stays():
-    stems, rng = (tone(0), [tone(1)]), np.random.default_rng
-    still = SongMix(**(PLAIN | {"widen_share": 0.0, "level_db": (-20.0, -20.0)}))
+    still = SongMix(**(PLAIN | {"level_db": (-20.0, -20.0)}))
     spread_out = replace(still, spread_share=1.0)
-    (near, first), (far, second) = (
-        mix_song(*stems, mix, rng(0), channels=2, sample_rate=RATE) for mix in (still, spread_out)
-    )
-    np.testing.assert_array_equal(near[0], near[1])
+    (near, first), (far, second) = ([s[0] for s in mixed(tone(0), [tone(1)], mix)] for mix in (still, spread_out))
+    np.testing.assert_allclose(near[0], near[1], rtol=1e-5)
     assert 0.3 < likeness(far[0], far[1]) < 0.999
     assert likeness(first - near, second - far) > 0.9999, "the accompaniment, but for the level"
-    mono = [mix_song(*stems, mix, rng(0), channels=1, sample_rate=RATE)[0] for mix in (still, spread_out)]
+    mono = [mixed(tone(0), [tone(1)], mix, channels=1)[0] for mix in (still, spread_out)]
     np.testing.assert_array_equal(*mono)
 
 
 def test_stems_may_be_equalised_each_by_itself():
-    mixes = SongMix(**PLAIN), SongMix(**(PLAIN | {"equalise_db": 6.0}))
     noise = np.random.default_rng(1).normal(size=(2, 4096)).astype(np.float32)
-    plain, other = (
-        mix_song(noise, [noise], mix, np.random.default_rng(0), channels=2, sample_rate=RATE) for mix in mixes
-    )
-    assert likeness(*plain) > 0.999999, "the same noise twice"
-    assert likeness(*other) < 0.999, "no longer the same"
+    plain, other = (mixed(noise, [noise], SongMix(**(PLAIN | {"equalise_db": db}))) for db in (0.0, 6.0))
+    assert likeness(plain[0], plain[1] - plain[0]) > 0.999999, "the same noise twice"
+    assert likeness(other[0], other[1] - other[0]) < 0.999, "no longer the same"
 
 
 def test_speed_is_that_of_a_whole_song(songs, tmp_path):
@@ -206,6 +242,56 @@ def test_speed_is_that_of_a_whole_song(songs, tmp_path):
 
 def test_two_pauses_still_make_a_mixture():
     nothing = np.zeros((2, 100), np.float32)
-    vocals, mixture = mix_song(nothing, [nothing], SongMix(), np.random.default_rng(0), channels=2, sample_rate=RATE)
+    vocals, mixture = mixed(nothing, [nothing], SongMix())
     assert not vocals.any()
     assert mixture.any()
+
+
+@pytest.fixture
+def mono_too(songs, tmp_path):
+    """A data set with songs of three stems, of one, and recordings without a partner, in stereo and in mono."""
+    for kind in ("vocals", "accompaniment"):
+        write(tmp_path / "m" / kind / "1.wav", tone(30 + (kind == "vocals"), 1.5))
+    write(tmp_path / "music" / "x.wav", tone(40, 0.3))
+    lines = [f"{k}/1.wav,songs_x_{k},1,A" for k in ("vocals", "accompaniment")]
+    (tmp_path / "m" / "manifest.csv").write_text("\n".join(["file,kind,pair,tier", *lines]))
+
+    def make(**options):
+        places = {"manifest": str(tmp_path / "m" / "manifest.csv"), "folders": {"music": [str(tmp_path / "music")]}}
+        return songs(**places, **options)
+
+    return make
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("bank_gb", [None, 1.0], ids=["mapped", "on the device"])
+def test_eight_at_once_are_eight_one_by_one(mono_too, channels, bank_gb):
+    data = mono_too(channels=channels, mix={"speed": [0.9, 1.1], "equalise_db": 3.0, "silent_share": 0.2})
+    batches = data.on(CPU, bank_gb=bank_gb)
+    assert isinstance(batches._bank, DeviceBank if bank_gb else MappedBank)
+    vocals, mixture = batches.batch(range(8))
+    assert vocals.shape == mixture.shape == (8, channels, 8000)
+    for row in range(8):
+        for made, wanted in zip((vocals, mixture), data[row], strict=True):
+            error = np.abs(made[row].numpy() - wanted).max()
+            assert error <= 1e-5 * np.abs(wanted).max()
+
+
+def test_mixing_never_waits_for_the_device(mono_too):
+    data = mono_too(mix={"speed": [0.9, 1.1], "equalise_db": 3.0})
+    for bank_gb in (None, 1.0):
+        with NoReadBack():
+            data.on(CPU, bank_gb=bank_gb).batch(range(12))
+        vocals, mixture = data.on(torch.device("meta"), bank_gb=bank_gb).batch(range(12))
+        assert vocals.shape == mixture.shape == (12, 2, 8000)
+        assert vocals.is_meta
+
+
+def test_stems_of_a_remix_keep_the_asked_ratio_by_the_levels_of_whole_clips(songs, hq):
+    for name, level in (("A - One", 0.02), ("B - Two", 0.3)):
+        write(hq / "train" / name / "vocals.wav", tone(1, 1.0, channels=2, level=level))
+    data = songs(mix={**PLAIN, "remix": 1.0, "snr_db": [3, 3]})
+    for i in range(6):
+        vocals, mixture = data[i]
+        ratio = 20 * np.log10(np.std(vocals) / np.std(mixture - vocals))
+        assert ratio == pytest.approx(3, abs=0.5)

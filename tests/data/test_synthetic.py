@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from exdiff.data import Synthetic
+from exdiff.data.datasets import Synthetic
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 16000])
@@ -36,3 +37,13 @@ def test_two_channels_share_the_tones_and_not_the_noise():
     np.testing.assert_array_equal(stereo[1][0], mono[1])
     left, right = stereo[1] - stereo[0]
     assert abs(np.corrcoef(left, right)[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_batch_holds_the_examples(channels):
+    source = Synthetic(segment_seconds=0.1, sample_rate=8000, channels=channels)
+    clean, mixture = source.on(torch.device("cpu")).batch([3, 7])
+    assert clean.shape == mixture.shape == (2, channels, 800)
+    for row, index in enumerate((3, 7)):
+        for made, wanted in zip((clean, mixture), source[index], strict=True):
+            np.testing.assert_array_equal(made[row].numpy(), np.reshape(wanted, (channels, -1)))

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 
 from exdiff.core.errors import ConfigError
 from exdiff.training import loop, train
-from exdiff.training.profile import PHASES
+from exdiff.training.profile import PHASES, device_times
 from exdiff.training.stop import Stop
 from exdiff.training.tensorboard import spectrograms
 
@@ -31,6 +32,21 @@ def test_a_profile_says_where_the_time_goes(tmp_path, recipe):
     assert "convolution" in text
     assert (tmp_path / "profile.json.gz").stat().st_size > 1000
     assert f"where the time goes is in {tmp_path / 'profile.txt'}" in said
+
+
+def test_kernels_belong_to_the_phase_that_launched_them_in_whatever_thread():
+    def event(name, start, end, thread=1, *kernels):
+        span, work = SimpleNamespace(start=start, end=end), [SimpleNamespace(duration=k) for k in kernels]
+        return SimpleNamespace(name=name, time_range=span, thread=thread, kernels=work)
+
+    phases = [event("ProfilerStep#3", 0, 100, 1, 99), event("forward", 10, 40, 1, 99), event("backward", 40, 80)]
+    phases += [event("ahead", 20, 70, 3)]
+    launches = [event("conv", 15, 16, 1, 4.0, 1.0), event("conv", 39, 50, 1, 2.0)]  # begun in the forward pass
+    launches += [event("conv_backward", 60, 61, 2, 8.0)]  # autograd's thread
+    launches += [event("mix", 30, 31, 3, 16.0), event("mix", 65, 66, 3, 32.0)]  # the next batch's
+    launches += [event("copy", 90, 91, 1, 64.0), event("view", 90, 91)]
+    times = device_times([*phases, *launches])
+    assert times == {"forward": 7.0, "backward": 8.0, "ahead": 48.0, "everything else": 64.0}
 
 
 def test_a_run_too_short_for_a_profile_says_so(tmp_path, recipe):
@@ -80,6 +96,23 @@ def test_compiled_networks_take_the_same_steps(tmp_path, recipe, monkeypatch):
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0, "something was compiled"
     for (name, a), b in zip(plain.model.named_parameters(), compiled.model.parameters(), strict=True):
         torch.testing.assert_close(b, a, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_cudnn_chooses_its_convolutions_in_training_and_not_in_validation(tmp_path, recipe, monkeypatch):
+    seen, step, validate = {}, loop.train_step, loop.validate
+
+    def noted(name, function):
+        def call(*arguments):
+            seen[name] = torch.backends.cudnn.benchmark
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(loop, "train_step", noted("training", step))
+    monkeypatch.setattr(loop, "validate", noted("validation", validate))
+    train(recipe("training.steps=1"), tmp_path)
+    assert seen == {"training": True, "validation": False}
+    assert not torch.backends.cudnn.benchmark, "as it was"
 
 
 def test_the_first_signal_is_a_wish_and_the_second_an_order():

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from exdiff.core.errors import ConfigError
-from exdiff.training.objective.gradients import clip_gradients
+from exdiff.training.objective.gradients import clip, join_gradients
 from exdiff.training.optimiser import OPTIMISERS, Muon, make_optimiser
 
 
@@ -113,12 +113,23 @@ def test_an_unknown_optimiser_names_the_nearest():
 
 
 def test_grad_norm_clips_and_tells():
+    first, second, idle = (nn.Parameter(torch.zeros(1, 2)) for _ in range(3))
+    first.grad, second.grad = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 4.0]])
+    gradient = join_gradients([first, second, idle])
+    assert clip(gradient, 1.0).item() == pytest.approx(5.0)
+    for _ in range(2):
+        torch.testing.assert_close(first.grad, torch.tensor([[0.6, 0.0]]), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(second.grad, torch.tensor([[0.0, 0.8]]), rtol=1e-4, atol=1e-6)
+        assert clip(gradient, 10.0).item() == pytest.approx(1.0, rel=1e-4)
+    assert idle.grad is None
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_gradient_that_is_not_finite_becomes_zero(bad):
     parameter = nn.Parameter(torch.zeros(2))
-    parameter.grad = torch.tensor([3.0, 4.0])
-    assert clip_gradients([parameter], 1.0).item() == pytest.approx(5.0)
-    assert parameter.grad.norm().item() == pytest.approx(1.0, rel=1e-4)
-    assert clip_gradients([parameter], 10.0).item() == pytest.approx(1.0, rel=1e-4)
-    assert parameter.grad.norm().item() == pytest.approx(1.0, rel=1e-4)
+    parameter.grad = torch.tensor([1.0, bad])
+    assert not clip(join_gradients([parameter]), 1.0).isfinite()
+    assert parameter.grad.tolist() == [0, 0]
 
 
 def convolutions() -> nn.Sequential:

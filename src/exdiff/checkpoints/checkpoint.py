@@ -147,10 +147,13 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"{path} is damaged: {error}") from None
 
 
-def save_model(model: nn.Module, recipe: Recipe, folder: Path, dtype: torch.dtype | None = None) -> None:
-    """Write weights (as `dtype`, or as they are) and recipe; neither file is ever half-written."""
+def save_model(
+    model: nn.Module | Mapping[str, torch.Tensor], recipe: Recipe, folder: Path, dtype: torch.dtype | None = None
+) -> None:
+    """Write a model or its weights (as `dtype`, or as they are) and recipe; neither file is ever half-written."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_weights(model.state_dict(), folder / WEIGHTS, recipe.licence, dtype)
+    weights = model.state_dict() if isinstance(model, nn.Module) else model
+    save_weights(weights, folder / WEIGHTS, recipe.licence, dtype)
     text = folder / f"{RECIPE}.{os.getpid()}.tmp"
     text.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n", encoding="utf-8")
     text.replace(folder / RECIPE)

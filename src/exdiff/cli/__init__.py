@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from exdiff import __version__
-from exdiff.cli import compare, convert, data, enhance, evaluate, models, recipes, train
+from exdiff.cli import compare, convert, data, doctor, enhance, evaluate, export, live, models, recipes, train
 from exdiff.cli.ending import ENDING
 from exdiff.core.threads import limit_spinning
 
@@ -19,7 +19,6 @@ app = typer.Typer(
     name="exdiff",
     help="Extract and diffuse: speech and vocal enhancement.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # a bug keeps Python's own traceback
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -29,6 +28,9 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("train")(train.train)
 app.command("convert")(convert.convert)
+app.command("export")(export.export)
+app.command("live")(live.live)
+app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from exdiff.cli.common import SOME_FAILED, check_new_files, reporting, say
+from exdiff.cli.completion import model_names
 from exdiff.cli.evaluate import METRICS_HELP, names_in
 
 PAGE, REPORT = "index.html", "report.json"
@@ -23,6 +24,7 @@ def compare(
         typer.Option(
             metavar="NAME|PATH",
             help="Model, with options as in speech@steps=0; repeat it for more. Default: speech@steps=0 and speech.",
+            autocompletion=model_names,
         ),
     ] = None,
     estimates: Annotated[

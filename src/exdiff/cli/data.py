@@ -18,7 +18,7 @@ def score(
     out: Annotated[
         Path, typer.Argument(help="The scores, for data.scores of a recipe; an existing file is continued.")
     ],
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
 ) -> None:
     """Score the speech clips of a manifest with DNSMOS, so that clean ones can be preferred as targets."""
     with reporting():
@@ -31,7 +31,7 @@ def score(
 def check(
     path: Annotated[Path, typer.Argument(help="Any folder of audio, a manifest.csv, or a file.")],
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the full report as JSON too.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
     silence: Annotated[
         float, typer.Option(min=0, max=100, metavar="PERCENT", help="Largest part of a file that may be silent.")
     ] = 90,
@@ -57,8 +57,10 @@ def shard(
     source: Annotated[str, typer.Argument(help="A data set, a manifest.csv of songs, or a recipe.")],
     out: Annotated[Path, typer.Argument(help="New folder for the shards.")],
     size: Annotated[float, typer.Option(min=0.001, metavar="MB", help="Size of a shard.")] = 500,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Length of the pieces into which long files are cut.")] = 20,
-    split: Annotated[str, typer.Option(help="Part of the data set: train, valid or test.")] = "train",
+    seconds: Annotated[
+        float, typer.Option(min=0.1, metavar="S", help="Length of the pieces into which long files are cut.")
+    ] = 20,
+    split: Annotated[str, typer.Option(metavar="NAME", help="Part of the data set: train, valid or test.")] = "train",
     tiers: Annotated[str, typer.Option(metavar="A,B,C", help="Classes of licence to take from a manifest.")] = "A,B",
     examples: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Write N mixed examples of the recipe SOURCE.")
@@ -68,7 +70,7 @@ def shard(
     with reporting():
         from exdiff.core.progress import track
         from exdiff.core.recipe import Recipe
-        from exdiff.data import DATASETS
+        from exdiff.data.datasets import DATASETS
         from exdiff.data.shards import examples_of, find_source, read_signals, write_shards
 
         if examples is not None:

@@ -20,7 +20,7 @@ class Ending:
     """
 
     def __init__(self) -> None:
-        self.wanted = False
+        self.wanted = self._held = False
 
     def install(self, *, everywhere: bool = False) -> None:
         """Handle the signals. Those that are ignored stay so (nohup, background jobs), unless `everywhere`."""
@@ -33,13 +33,22 @@ class Ending:
         if self.wanted:
             return
         self.wanted = True
-        if not _in_callback(frame):
+        if not self._held and not _in_callback(frame):
             raise KeyboardInterrupt
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if a signal has come."""
         if self.wanted:
             raise KeyboardInterrupt
+
+    def hold(self) -> None:
+        """From here to `release`, signals wait: a file gets its name and its line in the report, or neither."""
+        self._held = True
+
+    def release(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come meanwhile."""
+        self._held = False
+        self.check()
 
     def watch(self, items: Iterable[T]) -> Iterator[T]:
         """`items`, with a check before each.

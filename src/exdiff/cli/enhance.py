@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, check_new_files, named_path, reporting, say
+from exdiff.cli.completion import model_names, sampler_names
 from exdiff.cli.enhancing.options import (
     BitDepth,
     Options,
@@ -42,7 +43,12 @@ def enhance(
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(metavar="NAME|PATH", help="A model's name (see `exdiff models`) or the path of a checkpoint.")
+        str,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="A model's name (see `exdiff models`) or the path of a checkpoint.",
+            autocompletion=model_names,
+        ),
     ] = "speech",
     steps: Annotated[
         int | None,
@@ -50,7 +56,9 @@ def enhance(
             min=0, metavar="N", help="Sampling steps; 0 gives the discriminative estimate alone. Default: the model's."
         ),
     ] = None,
-    sampler: Annotated[str | None, typer.Option(metavar="NAME", help="Sampler. Default: the model's.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Sampler. Default: the model's.", autocompletion=sampler_names)
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, metavar="N", help="Seed of the noise; the same seed gives the same result.")
     ] = 0,
@@ -72,7 +80,7 @@ def enhance(
         typer.Option(
             metavar="TEMPLATE",
             help="Names of results, as in {stem}.{what}{suffix}: the input's name without its suffix, what it is "
-            "(enhanced, vocals, accompaniment), the result's suffix.",
+            "(enhanced, vocals, accompaniment), the result's suffix; {ext} is the input's suffix without its dot.",
         ),
     ] = None,
     format: Annotated[
@@ -184,12 +192,23 @@ def _run(
 
             run_in_processes(work, options, ledger)
         elif work:
-            from exdiff.cli.enhancing.run import run_serially
-
-            run_serially(work, options, ledger)
+            _run_here(work, options, ledger)
     if ledger.counts[FAILED]:
         return NOTHING_DONE if ledger.counts[FAILED] == len(plan.tasks) else SOME_FAILED
     return SOME_FAILED if ledger.counts[SALVAGED] else 0
+
+
+def _run_here(work: list[tuple[EnhanceTask, Marks]], options: Options, ledger: Ledger) -> None:
+    """In this process: one file after the other or, where that fills a GPU, several at once."""
+    from exdiff.cli.enhancing.plan import is_pipe
+    from exdiff.cli.enhancing.readers import run_in_threads
+    from exdiff.cli.enhancing.run import Runner, run_serially, thread_count
+
+    runner = Runner(options, thread_count(options.threads))
+    ledger.common = runner.common
+    # A thread that waits for a pipe cannot be interrupted.
+    several = runner.together and len(work) > 1 and not any(is_pipe(task.source) for task, _ in work)
+    (run_in_threads if several else run_serially)(work, runner, options, ledger)
 
 
 def _choose(plan: Plan, options: Options, ledger: Ledger) -> list[tuple[EnhanceTask, Marks]]:

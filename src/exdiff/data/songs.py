@@ -11,22 +11,19 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import numpy as np
+import torch
 
-from exdiff.audio import resample
 from exdiff.core.config import from_table
 from exdiff.core.errors import DataError
-from exdiff.data.augment import rms
+from exdiff.data.bank import open_bank
 from exdiff.data.cache import ClipCache
 from exdiff.data.clips import Clip, expand_path, read_folder, read_manifest
-from exdiff.data.draws import WeightedChoice, pick
+from exdiff.data.draws import Choice, Groups, choice
 from exdiff.data.layouts import RESTS, find_items
-from exdiff.data.pairs import crop
-from exdiff.data.song_mix import SongMix, mix_song
+from exdiff.data.mixing.song_batches import SongBatches, Tables
+from exdiff.data.mixing.song_mix import SongMix
 
 Array = np.ndarray
-Rng = np.random.Generator
-_HEARD = 1e-3  # RMS above which a crop of vocals counts as singing
-_TRIES = 8  # crops drawn to find one with singing
 
 
 @dataclass
@@ -91,6 +88,7 @@ class Songs:
         kept = [s for name, s in sorted(table.items()) if not any(fnmatchcase(name, word) for word in leave_out)]
         self.cache = ClipCache(clips, expand_path(cache), sample_rate, channels)
         self._arrange(kept, clips)
+        self._on_host = self.on(torch.device("cpu"))
 
     def _arrange(self, songs: list[Song], clips: list[Clip]) -> None:
         self.singing = [s for s in songs if s.vocals is not None]
@@ -105,68 +103,47 @@ class Songs:
                     f"{str(clips[parts[0]].path)!r} and its partners differ in length: {sorted(lengths)} samples at "
                     f"{self.sample_rate} Hz; `exdiff data check` finds all such songs"
                 )
-        self._of_role = {role: [s.rest[role] for s in self.playing if role in s.rest] for role in RESTS}
-        singing = [s.vocals for s in self.singing if s.vocals is not None]
-        factors = [self.source_weights.get(clips[i].source, 1.0) for i in singing]
-        self._choose_singing = self._choice(singing, factors)
-        playing = [next(iter(s.rest.values())) for s in self.playing]
-        self._choose_playing = self._choice(playing, [1.0] * len(playing))
+        self._tables = self._numbered(clips)
+
+    def _numbered(self, clips: Sequence[Clip]) -> Tables:
+        """The songs as tables of clip numbers."""
+        vocals = np.array([s.vocals for s in self.singing])
+        playing = [list(s.rest.items()) for s in self.playing]
+        most = max(map(len, playing))
+        roles = [role for role in RESTS if any(role in s.rest for s in self.playing)]
+        factors = [self.source_weights.get(clips[clip].source, 1.0) for clip in vocals]
+        lengths = self.cache.lengths
+        return Tables(
+            vocals=vocals,
+            own=_filled([list(s.rest.values()) for s in self.singing], most),
+            choose_vocals=choice(lengths[vocals] * np.array(factors), "source_weights leave no vocals to draw"),
+            rest=_filled([[clip for _, clip in parts] for parts in playing], most),
+            role=_filled([[roles.index(r) if r in RESTS else -1 for r, _ in parts] for parts in playing], most),
+            of_role=Groups(
+                [[s.rest[role] for s in self.playing if role in s.rest] for role in roles] or [[0]]
+            ),  # which nobody draws from
+            choose_rest=Choice([lengths[parts[0][1]] for parts in playing]),
+        )
 
     def __getitem__(self, index: int) -> tuple[Array, Array]:
-        rng = np.random.default_rng((self.seed, index))
-        song = self.singing[self._choose_singing(rng)]
-        vocals_clip = song.vocals
-        assert vocals_clip is not None
-        span = self._span(rng)
-        vocals, start = self._vocals(vocals_clip, span, rng)
-        if not song.rest or rng.uniform() < self.mix.remix:
-            rest = self._other_rest(vocals_clip, rng)
-        else:
-            rest = [self._read(clip, start, span) for clip in song.rest.values()]
-        return mix_song(vocals, rest, self.mix, rng, channels=self.channels, sample_rate=self.sample_rate)
+        vocals, mixture = (signal[0].numpy() for signal in self._on_host.batch([index]))
+        return (vocals[0], mixture[0]) if self.channels == 1 else (vocals, mixture)
 
-    def _span(self, rng: Rng) -> int:
-        """Frames of a recording that fill an example at a random speed."""
-        return round(self.length * rng.uniform(*self.mix.speed))
+    def on(self, device: torch.device, *, bank_gb: float | None = None) -> SongBatches:
+        """Batches that are mixed on a device.
 
-    def _vocals(self, clip: int, span: int, rng: Rng) -> tuple[Array, tuple[int, int]]:
-        best: tuple[Array, tuple[int, int]] | None = None
-        for _ in range(_TRIES):
-            start = crop(int(self.cache.lengths[clip]), span, rng)
-            audio = self._read(clip, start, span)
-            if best is None or rms(audio) > _HEARD:
-                best = audio, start
-            if rms(audio) > _HEARD:
-                break
-        assert best is not None
-        return best
+        Args:
+            device: where to mix.
+            bank_gb: gigabytes of its memory that the clips may take, see `open_bank`.
+        """
+        bank = open_bank(self.cache, device, bank_gb)
+        form = {"channels": self.channels, "length": self.length, "sample_rate": self.sample_rate}
+        return SongBatches(self._tables, bank, self.mix, seed=self.seed, **form)
 
-    def _other_rest(self, vocals: int, rng: Rng) -> list[Array]:
-        """Stems of other songs, at a random SNR to the level of the vocals."""
-        song = self.playing[self._choose_playing(rng)]
-        clips = [pick(rng, self._of_role[role]) if role in RESTS else clip for role, clip in song.rest.items()]
-        level = float(np.sqrt(sum(self._level(clip) ** 2 for clip in clips)))
-        gain = self._level(vocals) / level * 10 ** (-rng.uniform(*self.mix.snr_db) / 20)
-        span = self._span(rng)
-        return [gain * self._read(c, crop(int(self.cache.lengths[c]), span, rng), span) for c in clips]
 
-    def _read(self, clip: int, start: tuple[int, int], span: int) -> Array:
-        """`span` frames, resampled to the length of the example: [C, T] with the clip's own channels."""
-        audio = np.atleast_2d(self.cache.read(clip, start[0], span))
-        out = np.zeros((len(audio), span), np.float32)
-        stop = min(span, start[1] + audio.shape[-1])
-        out[:, start[1] : stop] = audio[:, : stop - start[1]]
-        return resample(out, span, self.length)
-
-    def _level(self, clip: int) -> float:
-        return max(float(self.cache.levels[clip]), 1e-4)
-
-    def _choice(self, clips: Sequence[int], factors: Sequence[float]) -> WeightedChoice:
-        """Clips in proportion to their lengths times the factors."""
-        try:
-            return WeightedChoice(self.cache.lengths[list(clips)] * np.asarray(factors, np.float64))
-        except ValueError as error:
-            raise DataError(f"source_weights leave no vocals to draw ({error})") from None
+def _filled(lists: Sequence[Sequence[int]], count: int) -> Array:
+    """[len(lists), count], with -1 behind the end of each list."""
+    return np.array([[*numbers, *[-1] * (count - len(numbers))] for numbers in lists], np.int64)
 
 
 _SONG_KINDS = ("songs_*_vocals", "songs_*_accompaniment", "vocals", "accompaniment", "music")

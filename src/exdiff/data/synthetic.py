@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from exdiff.data.augment import equalise, rms
+import numpy as np
+import torch
+from torch import Tensor
+
+from exdiff.data.batched import send
+from exdiff.data.decoding import rms
 
 
 class Synthetic:
@@ -31,10 +37,44 @@ class Synthetic:
         amplitude = rng.uniform(0.2, 1, len(harmonics)) / harmonics
         syllables = np.clip(np.sin(2 * np.pi * rng.uniform(1, 4) * time + rng.uniform(0, 6)) * 2, 0, 1)
         clean = (amplitude[:, None] * np.sin(harmonics[:, None] * phase)).sum(0) * syllables
-        noise = equalise(rng.normal(size=self.length).astype(np.float32), rng, self.sample_rate, range_db=12)
+        noise = _coloured(rng.normal(size=self.length).astype(np.float32), rng, self.sample_rate)
         clean = clean * 0.05 / rms(clean)
         noise = noise * 0.05 / rms(noise) * 10 ** (-rng.uniform(-5, 15) / 20)
         if self.channels > 1:
             clean = np.tile(clean, (self.channels, 1))
             noise = np.stack([np.roll(noise, n * self.length // 3) for n in range(self.channels)])
         return clean.astype(np.float32), (clean + noise).astype(np.float32)
+
+    def on(self, device: torch.device) -> SyntheticBatches:
+        """Batches on a device, made on the host."""
+        return SyntheticBatches(self, device)
+
+
+def _coloured(noise: np.ndarray, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    """A smooth random gain over frequency, of up to 12 dB."""
+    spectrum = np.fft.rfft(noise)
+    frequency = np.linspace(0, sample_rate / 2, spectrum.shape[-1])
+    knots = np.geomspace(60, sample_rate / 2, 6)
+    gain_db = np.interp(np.log(np.maximum(frequency, 30)), np.log(knots), rng.uniform(-12, 12, 6))
+    return np.fft.irfft(spectrum * 10 ** (gain_db / 20), len(noise)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class SyntheticBatches:
+    """Examples of `source`, stacked.
+
+    Example:
+        >>> source = Synthetic(segment_seconds=0.5, sample_rate=16000)
+        >>> clean, mixture = source.on(torch.device("cpu")).batch([0, 1])
+        >>> clean.shape
+        torch.Size([2, 1, 8000])
+    """
+
+    source: Synthetic
+    device: torch.device
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """(clean, mixture), both float32 [B, C, T]."""
+        pairs = torch.from_numpy(np.stack([np.stack(self.source[i]) for i in indices], axis=1))  # [2, B, T or C, T]
+        clean, mixture = send(pairs.reshape(2, len(indices), self.source.channels, -1), self.device)
+        return clean, mixture

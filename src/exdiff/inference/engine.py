@@ -1,17 +1,21 @@
-"""One batch of windows: to the model's rate and level, through the model, and all the way back.
+"""Windows: to the model's rate and level, through the model, and all the way back.
 
 Audio stays on its own device, with two exceptions: it visits the model's device, if that is another one, and the CPU,
-if its rate is not the model's (soxr resamples there). An engine keeps no state between calls, so calls may overlap.
+if its rate is not the model's (soxr resamples there). Calls may overlap: with a batch of one, each computes for itself;
+otherwise they share batches, and a call reads on while its windows are computed.
 
-Not here: where windows lie (`windows.py`), which signals they hold (`signals.py`) and what users call (`enhancer.py`).
+Not here: where windows lie (`windows.py`), which signals they hold (`signals.py`), what a batch computes
+(`generation.py`), which signals share one (`batcher.py`), and what users call (`enhancer.py`).
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,15 +23,41 @@ from torch.nn import functional
 
 from exdiff.audio import resample
 from exdiff.core.errors import ExDiffError
+from exdiff.inference.batcher import Batcher
+from exdiff.inference.generation import Generated, Generation, Request, finish
 from exdiff.inference.high_band import restore_high_band
-from exdiff.inference.options import CallSettings, Run, split_options
-from exdiff.inference.signals import Signal, distinct_signals, gather, scatter
-from exdiff.model.samplers import schedule
+from exdiff.inference.options import CallSettings, Run
+from exdiff.inference.signals import Places, Signal, distinct_signals, gather, scatter
 from exdiff.model.transforms.levels import LEVELS
 
 _SHORTEST_SECONDS = 0.5  # a network's input is at least this long; a shorter signal is followed by silence
 _LOUD = 16.0  # peak beyond which a signal is brought down first, so that its energy stays within float32
 _LARGEST = torch.finfo(torch.float32).max
+
+
+class _Heard(NamedTuple):
+    """A signal as the model hears it.
+
+    Attributes:
+        request: for the model; it may be longer than the signal.
+        original: float32 [C, n] at the input's rate, divided by `scale`.
+        low: [C, m] at the model's rate.
+        gain: [1, length of the request] that brings it to the model's level.
+    """
+
+    request: Request
+    original: Tensor
+    low: Tensor
+    gain: Tensor
+    scale: float
+
+
+class _Window(NamedTuple):
+    """A window on its way: its samples [B, C, n], where results belong, and the results to come."""
+
+    rows: Tensor
+    places: Places
+    flying: list[tuple[_Heard, Future[Generated]]]
 
 
 class Engine:
@@ -37,34 +67,115 @@ class Engine:
         model: see `Enhancer`.
         device: of the model.
         dtype: of the networks' products.
-        batch: signals computed at once.
+        batch: whole windows computed at once, or shorter signals that are as long together.
+        segment_seconds: length of a whole window.
     """
 
-    def __init__(self, model: Any, device: torch.device, dtype: torch.dtype, batch: int) -> None:
-        self.model, self.device, self.dtype, self.batch = model, device, dtype, batch
+    def __init__(
+        self, model: Any, device: torch.device, dtype: torch.dtype, batch: int, segment_seconds: float
+    ) -> None:
+        self.model = model
+        self._generation = Generation(model, device, dtype)
+        room = batch * round(segment_seconds * model.sample_rate)
+        self._batcher = Batcher(self._generation, room) if batch > 1 else None
 
     def process(self, windows: Iterator[Tensor], settings: CallSettings, run: Run) -> Iterator[Tensor]:
         """Windows [B, C, n] in; enhanced ones out, or [B, 2C, n] with the rest below for stems."""
-        group: list[Tensor] = []
-        first = 0
-        for window in windows:
-            # A batch holds one length: only the last window may be shorter.
-            each = len(window) * -(-window.shape[1] // self.model.channels)
-            if group and ((len(group) + 1) * each > self.batch or window.shape != group[0].shape):
-                yield from self._group(group, first, settings, run)
-                first, group = first + len(group), []
-            group.append(window)
-        if group:
-            yield from self._group(group, first, settings, run)
+        if self._batcher is not None:
+            yield from self._shared(windows, settings, run, self._batcher)
+            return
+        for number, rows in enumerate(windows):
+            start = time.perf_counter()
+            signals, places = self._signals(rows, number)
+            heard = (self._heard(rows, signal, settings) for signal in signals)
+            results = [self._result(part, self._generation([part.request])[0], settings, run) for part in heard]
+            yield self._put_together(rows, places, results, settings, run, start)
 
-    def _group(self, windows: Sequence[Tensor], first: int, settings: CallSettings, run: Run) -> Iterator[Tensor]:
+    def cancel(self) -> None:
+        """Cancel what other threads wait for; their calls raise CancelledError."""
+        if self._batcher is not None:
+            self._batcher.cancel()
+
+    def _shared(
+        self, windows: Iterator[Tensor], settings: CallSettings, run: Run, batcher: Batcher[Request, Generated]
+    ) -> Iterator[Tensor]:
+        """Windows whose batches are shared with other calls."""
+        waiting: deque[_Window] = deque()
+
+        def landed() -> Tensor:
+            start = time.perf_counter()
+            rows, places, flying = waiting[0]
+            results = [self._result(part, batcher.result(future), settings, run) for part, future in flying]
+            waiting.popleft()
+            return self._put_together(rows, places, results, settings, run, start)
+
+        try:
+            with batcher.call():
+                for number, rows in enumerate(windows):
+                    waiting.append(self._submitted(rows, number, settings, run, batcher))
+                    while waiting and (batcher.crowded or all(future.done() for _, future in waiting[0].flying)):
+                        yield landed()
+                while waiting:
+                    yield landed()
+        finally:
+            for window in waiting:
+                for _, future in window.flying:
+                    future.cancel()
+
+    def _submitted(
+        self, rows: Tensor, number: int, settings: CallSettings, run: Run, batcher: Batcher[Request, Generated]
+    ) -> _Window:
         start = time.perf_counter()
-        rows = torch.cat(list(windows))  # one window of one item each
-        numbers = [first + i for i, window in enumerate(windows) for _ in window]
-        signals, places = distinct_signals(rows, numbers, self.model.channels)
-        results: list[Tensor] = []
-        for begin in range(0, len(signals), self.batch):
-            results += self._enhance(rows, signals[begin : begin + self.batch], settings, run)
+        signals, places = self._signals(rows, number)
+        flying = []
+        for signal in signals:
+            part = self._heard(rows, signal, settings)
+            finish(part.request.wave)
+            kind, size = self._generation.kind(part.request), part.request.wave.shape[-1]
+            flying.append((part, batcher.submit(part.request, kind, size)))
+        run.seconds += time.perf_counter() - start
+        return _Window(rows, places, flying)
+
+    def _signals(self, rows: Tensor, number: int) -> tuple[list[Signal], Places]:
+        return distinct_signals(rows, [number] * len(rows), self.model.channels)
+
+    def _heard(self, rows: Tensor, signal: Signal, settings: CallSettings) -> _Heard:
+        """Mono is given to a stereo model as equal channels."""
+        rate = self.model.sample_rate
+        # Powers of two: dividing and multiplying by them rounds nothing.
+        scale = 2.0 ** math.ceil(math.log2(max(signal.peak, _LOUD) / _LOUD))
+        original = gather(rows, [signal], self.model.channels)[0] / scale
+        low = _resampled(original, settings.rate, rate)
+        wave = functional.pad(low, (0, max(0, round(_SHORTEST_SECONDS * rate) - low.shape[-1])))
+        gain = LEVELS[self.model.level](wave[None], rate)[0]
+        return _Heard(Request(wave * gain, signal, settings), original, low, gain, scale)
+
+    def _result(self, part: _Heard, generated: Generated, settings: CallSettings, run: Run) -> Tensor:
+        """A signal [1 or 2, n], enhanced; the channels of a stereo model are averaged for mono."""
+        rate, signal = self.model.sample_rate, part.request.signal
+        run.nfe = max(run.nfe, generated.nfe)
+        enhanced = (generated.wave / part.gain)[:, : part.low.shape[-1]]
+        if not bool(enhanced.isfinite().all()):
+            raise ExDiffError(
+                f"the sampler diverged in window {signal.window} (its output is not finite); "
+                "use another --sampler or more --steps"
+            )
+        original = part.original
+        if settings.rate != rate:
+            low, back = (_resampled(x, rate, settings.rate)[:, : original.shape[-1]] for x in (part.low, enhanced))
+            enhanced = restore_high_band(original, low, back, settings.rate, min(rate, settings.rate) / 2)
+        result = (enhanced * part.scale).clamp(-_LARGEST, _LARGEST)
+        return result if len(signal.channels) == self.model.channels else result.mean(0, keepdim=True)
+
+    def _put_together(
+        self,
+        rows: Tensor,
+        places: Places,
+        results: Sequence[Tensor],
+        settings: CallSettings,
+        run: Run,
+        start: float,
+    ) -> Tensor:
         enhanced = scatter(results, places, rows)
         if settings.share != 1:
             enhanced = settings.share * enhanced + (1 - settings.share) * rows
@@ -72,70 +183,7 @@ class Engine:
             enhanced = torch.cat([enhanced, rows - enhanced], dim=1)
         run.windows += len(rows)
         run.seconds += time.perf_counter() - start
-        yield from enhanced.split([len(window) for window in windows])
-
-    def _enhance(self, rows: Tensor, signals: Sequence[Signal], settings: CallSettings, run: Run) -> list[Tensor]:
-        """Each signal [1 or 2, n], enhanced; mono is given to a stereo model as equal channels, and averaged."""
-        rate, channels = self.model.sample_rate, self.model.channels
-        original = gather(rows, signals, channels)
-        # Powers of two: dividing and multiplying by them rounds nothing.
-        scales = [2.0 ** math.ceil(math.log2(max(signal.peak, _LOUD) / _LOUD)) for signal in signals]
-        scale = torch.tensor(scales, dtype=torch.float32, device=rows.device)[:, None, None]
-        flat = (original / scale).flatten(0, 1)
-        heard = _resampled(flat, settings.rate, rate)
-        length = max(heard.shape[-1], round(_SHORTEST_SECONDS * rate))
-        padded = functional.pad(heard, (0, length - heard.shape[-1])).unflatten(0, (len(signals), channels))
-        generated = self._generate(padded.to(self.device), signals, settings, run).to(rows.device)
-        enhanced = generated.flatten(0, 1)[:, : heard.shape[-1]]
-        if settings.rate != rate:
-            low, back = (_resampled(x, rate, settings.rate)[:, : flat.shape[-1]] for x in (heard, enhanced))
-            enhanced = restore_high_band(flat, low, back, settings.rate, min(rate, settings.rate) / 2)
-        result = (enhanced.unflatten(0, (len(signals), channels)) * scale).clamp(-_LARGEST, _LARGEST)
-        return [
-            r if len(signal.channels) == channels else r.mean(0, keepdim=True)
-            for r, signal in zip(result, signals, strict=True)
-        ]
-
-    @torch.inference_mode()
-    def _generate(self, wave: Tensor, signals: Sequence[Signal], settings: CallSettings, run: Run) -> Tensor:
-        """[B, C, T] at the model's rate -> [B, C, T]: level, condition, sample, and back."""
-        gain = LEVELS[self.model.level](wave, self.model.sample_rate)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            condition = self.model.condition(wave * gain)
-            if settings.steps == 0:
-                result = condition.estimate
-            else:
-                result = self._sample(condition, wave.shape[-1], signals, settings, run)
-        result = result.float() / gain
-        finite = result.isfinite().flatten(1).all(1)
-        if not bool(finite.all()):
-            window = signals[int(finite.int().argmin())].window
-            raise ExDiffError(
-                f"the sampler diverged in window {window} (its output is not finite); "
-                "use another --sampler or more --steps"
-            )
-        return result
-
-    def _sample(
-        self, condition: Any, length: int, signals: Sequence[Signal], settings: CallSettings, run: Run
-    ) -> Tensor:
-        assert settings.sampler is not None
-        path = self.model.path
-        generators = [signal.generator(settings.seed) for signal in signals]
-        grid, options = split_options(settings.sampler, settings.options)
-        evaluations = 0
-
-        def predict(x_t: Tensor, t: Tensor) -> Any:
-            nonlocal evaluations
-            evaluations += 1
-            return self.model.predict(x_t, t, condition)
-
-        times = schedule(path, settings.steps, **grid)
-        noise_scale = options.get("noise_scale", 1.0)
-        x = path.prior(condition.y, generators, noise_scale, t=grid.get("t_start"))
-        spectrum = settings.sampler(predict, x, times, path=path, generator=generators, **options)
-        run.nfe = max(run.nfe, evaluations)
-        return self.model.transform.inverse(spectrum, length)
+        return enhanced
 
 
 def _resampled(audio: Tensor, source_rate: int, target_rate: int) -> Tensor:

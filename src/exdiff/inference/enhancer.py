@@ -3,9 +3,9 @@
     chunks -> windows on an absolute grid -> [model's rate -> level -> condition -> sample -> undo] -> cross-fades
 
 Windows are independent: the noise of each comes from a generator seeded by (seed, window, channel), and its resampling
-and level depend on nothing outside it. So a file enhanced whole, as a stream in chunks of any size, or in batches of
-windows comes out the same to rounding, and memory does not grow with its length. Channels are independent mono signals,
-unless the model takes two of them together; the items of a batch are independent recordings.
+and level depend on nothing outside it. So a file enhanced whole, as a stream in chunks of any size, in batches of
+windows or beside other files comes out the same to rounding, and memory does not grow with its length. Channels are
+independent mono signals, unless the model takes two of them together; the items of a batch are independent recordings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from exdiff.core.machine import choose_device
 from exdiff.core.machine import precision as choose_precision
 from exdiff.core.stems import STEMS
 from exdiff.inference.arrays import ArrayFormat, Audio, check_rate, to_float
+from exdiff.inference.batcher import default_batch
 from exdiff.inference.engine import Engine
+from exdiff.inference.live import Live
 from exdiff.inference.options import CallOptions, CallSettings, Run, check_use, resolve_sampler, sampler_keys
 from exdiff.inference.ready import ready_copy
 from exdiff.inference.stream import Item, Stream
@@ -37,7 +39,8 @@ _FADE_SECONDS = 0.1
 class Enhancer:
     """Enhances waveforms with a model and a sampler.
 
-    Calls and streams of one enhancer may overlap, in threads or interleaved: each gives the same as on its own.
+    Calls and streams of one enhancer may overlap, in threads or interleaved: each gives the same as on its own. Unless
+    batch_windows is 1, their windows are computed together.
 
     Args:
         model: an `ExDiff`, or a module with its sample_rate, channels, level, alignment, path, transform, extractor,
@@ -51,8 +54,9 @@ class Enhancer:
             windows begin where the model's frames do: half a frame's shift alone changes an estimate by -30 dB.
         floor_db: level of the input that is kept below the result, 0 dB being the input itself; None keeps nothing.
             What a network removes altogether it often removes wrongly: a soft floor hides the holes.
-        batch_windows: windows computed at once, of all channels and items of a batch; None is 1 on a CPU, where more
-            gains little, and 8 elsewhere.
+        batch_windows: windows computed at once, of all channels, items of a batch and calls that overlap; of shorter
+            signals more. None is 1 on a CPU, where more gains little, with CUDA one for 2 GiB of its memory, at most
+            32, and 8 elsewhere. On CUDA, fewer are computed at once if the memory does not suffice.
         device: of the model: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "fp32" or "bf16".
 
@@ -60,6 +64,7 @@ class Enhancer:
         last: the record of the call that was started last (`nfe`, `rtf`, `seconds`, `windows`). Where calls overlap,
             use the record that `run` returns, or `Stream.run`.
         model: the module that is used: `model`, or the copy.
+        batch_windows: as chosen.
 
     Raises:
         ConfigError: an unknown sampler, option or device, or a number out of range.
@@ -96,7 +101,9 @@ class Enhancer:
         self._settings(model.sample_rate)
         self.model = ready_copy(model, where, dtype)
         self.last = Run()
-        self._engine = Engine(self.model, where, dtype, batch_windows or (1 if where.type == "cpu" else 8))
+        self.batch_windows = default_batch(where) if batch_windows is None else batch_windows
+        self._place = where, dtype
+        self.engine = Engine(self.model, where, dtype, self.batch_windows, segment_seconds)
 
     def __call__(
         self,
@@ -148,8 +155,8 @@ class Enhancer:
     def stream(self, chunks: Iterable[Audio], sample_rate: int, **options: Unpack[CallOptions]) -> Stream[Audio]:
         """Enhance a stream: chunks of any sizes in, chunks of other sizes and the same total length out.
 
-        Memory stays bounded by a few windows. Chunks are what `__call__` takes, all with the same number of channels;
-        so are the options and the errors. The iterator's `run` is the record of this stream.
+        Memory stays bounded by a few windows or two batches. Chunks are what `__call__` takes, all with one number of
+        channels; so are the options and the errors. The iterator's `run` is the record of this stream.
         """
         settings = self._settings(sample_rate, **options)
         return self._stream(chunks, settings, lambda samples, form: form.restore(samples))
@@ -159,6 +166,11 @@ class Enhancer:
     ) -> Stream[dict[str, Audio]]:
         """`separate` for a stream: each chunk holds the same stretch of both stems."""
         return self._stream(chunks, self._settings(sample_rate, stems=True, **options), _stems)
+
+    def live(self, sample_rate: int, *, latency_ms: float | None = None, **options: Unpack[CallOptions]) -> Live:
+        """A live stream, chunk by chunk; options as for `__call__`, their errors, and those of `Live`."""
+        engine = Engine(self.model, *self._place, 1, self.segment_seconds)
+        return Live(engine, self._settings(sample_rate, **options), latency_ms)
 
     def _settings(
         self,
@@ -220,9 +232,7 @@ class Enhancer:
             def samples() -> Iterator[Tensor]:
                 for chunk, other in chain([first], source):
                     if (chunk.shape[:2], other) != (pattern, form):
-                        raise AudioError(
-                            "the chunks of a stream must agree in channels, number of axes, sample format and device"
-                        )
+                        raise AudioError("the chunks of a stream must agree in channels, axes, dtype and device")
                     yield chunk
 
             for part in self._parts(samples(), settings, run):
@@ -241,7 +251,7 @@ class Enhancer:
                 yield chunk
 
         grid = self._grid(settings.rate)
-        return overlap_add(self._engine.process(cut(counted(), grid), settings, run), grid)
+        return overlap_add(self.engine.process(cut(counted(), grid), settings, run), grid)
 
 
 def _stems(both: Tensor, form: ArrayFormat) -> dict[str, Any]:

@@ -198,6 +198,17 @@ class ExDiff(nn.Module):
         extractor = self.extractor.alignment if self.extractor is not None else 1
         return math.lcm(self.transform.hop_length * frames, extractor)
 
+    @property
+    def ragged(self) -> bool:
+        """Whether signals of different lengths may share a batch, see `exdiff.core.ragged`."""
+        hops = {self.transform.hop_length if self.transform.ragged else 0}
+        if self.extractor is not None:
+            hops.add(self.extractor.ragged_hop)
+        networks = self.backbone is None or (self.backbone.ragged and self.frames_multiple == 1)
+        networks = networks and (self.fusion is None or self.fusion.ragged)
+        compiled = any(part._compiled_call_impl is not None for part in self.modules())
+        return networks and len(hops) == 1 and 0 not in hops and not compiled
+
     def train(self, mode: bool = True) -> ExDiff:
         """As for every module, except that a frozen extractor stays in evaluation mode (dropout, batch norm)."""
         super().train(mode)

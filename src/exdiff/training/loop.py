@@ -9,8 +9,8 @@ model on top of it (`training.init`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from exdiff.training.batches import Batches
 from exdiff.training.log import Log, RunningMeans
 from exdiff.training.options import Options
 from exdiff.training.profile import profiling
+from exdiff.training.saving import Saver
 from exdiff.training.schedule import due, learning_rate
 from exdiff.training.setup import build_data, compile_networks, new_state, resumed_state
-from exdiff.training.state import STATE, State, holds_run, save
+from exdiff.training.state import STATE, State, holds_run
 from exdiff.training.step import train_step
 from exdiff.training.stop import Stop
 from exdiff.training.tensorboard import TensorBoard
@@ -82,8 +83,13 @@ def train(
         compile_networks(state.model)
     source = world.local_main_first(lambda: build_data(recipe, options))
     board = TensorBoard(out, state.step) if options.tensorboard and world.main else None
-    with Stop() as stop, profiling(out if profile and world.main else None, report) as tick:
-        run = _Run(state, recipe, options, world, source, out, log, board, report)
+    with (
+        Stop() as stop,
+        profiling(out if profile and world.main else None, report) as tick,
+        closing(Saver(recipe, out)) as saver,
+        _choosing_convolutions(True),
+    ):
+        run = _Run(state, recipe, options, world, source, saver, log, board, report)
         run.saved = (state.step, state.validated) if resuming else None
         run.until_done(max_minutes, stop, tick)
     if board is not None:
@@ -103,7 +109,7 @@ class _Run:
     options: Options
     world: World
     source: Any
-    out: Path
+    saver: Saver
     log: Log
     board: TensorBoard | None
     report: Callable[[str], None]
@@ -121,12 +127,14 @@ class _Run:
                 self._validate()
         except ExDiffError:  # raised between two updates, so the state is consistent
             self._save()
+            self.saver.wait()
             raise
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
             raise TrainingError(f"making examples failed, go on with --resume: {str(error).strip()}") from None
         self._save()
+        self.saver.wait()
         if stop.agreed_by_all:
             self.report(f"stopped after step {self.state.step} and saved; go on with --resume")
 
@@ -140,9 +148,10 @@ class _Run:
             now, waited = self._synchronise(began - self.start, stop, time.monotonic() - began)
             if stop.agreed_by_all or (max_minutes is not None and now >= 60 * max_minutes):
                 return
+            self.saver.check()
             rate = learning_rate(options, state.step, now / 60, max_minutes)
-            losses = train_step(state, batch, rate, options, self.world)
-            self._log_step(losses, rate, waited, time.monotonic() - began)
+            state.means.add(train_step(state, batch, rate, options, self.world), waited)
+            self._log_step(rate, began)
             tick()
             if state.step < options.steps:  # after the last step, `until_done` does both
                 if due(state.step, options.validate_steps, now - self.validated_at, options.validate_minutes):
@@ -159,11 +168,15 @@ class _Run:
         stop.agreed_by_all = bool(message[1] > 0)  # a signal that arrives after this counts at the next step
         return float(message[0]) * self.world.size, float(message[2])
 
-    def _log_step(self, losses: dict[str, float], rate: float, waited: float, seconds: float) -> None:
+    def _log_step(self, rate: float, began: float) -> None:
         state, options = self.state, self.options
+        is_due = state.step % options.log_every == 0
+        if is_due:
+            state.means.read()  # a GPU may be steps behind; their time is part of this line's
+        seconds = time.monotonic() - began
         state.seconds += seconds
-        state.means.add(losses, waited, seconds)
-        if state.step % options.log_every == 0:
+        state.means.seconds += seconds
+        if is_due:
             line = {"step": state.step, "minutes": round(state.seconds / 60, 2), "learning_rate": rate}
             line |= state.means.line(options)
             state.means = RunningMeans()
@@ -172,7 +185,8 @@ class _Run:
                 self.board.scalars("train", line, state.step)
 
     def _validate(self) -> None:
-        scores, examples = validate(self.state.ema.module, self.recipe, self.source, self.options, self.world)
+        with _choosing_convolutions(False):
+            scores, examples = validate(self.state.ema.module, self.recipe, self.source, self.options, self.world)
         self.state.validated = self.state.step
         self.log.write({"step": self.state.step, "validation": scores})
         self.report(f"step {self.state.step}: " + ", ".join(f"{k} {v:.2f}" for k, v in scores.items()))
@@ -183,7 +197,18 @@ class _Run:
     def _save(self) -> None:
         mark = (self.state.step, self.state.validated)
         if self.world.main and self.saved != mark:
-            save(self.state, self.recipe, self.out)
-            if self.saved is None or self.saved[0] != self.state.step:
-                self.log.write({"step": self.state.step, "saved": STATE})
+            line = {"step": self.state.step, "saved": STATE}
+            is_new = self.saved is None or self.saved[0] != self.state.step
+            self.saver.save(self.state, lambda: self.log.write(line) if is_new else None)
         self.saved = mark
+
+
+@contextmanager
+def _choosing_convolutions(on: bool) -> Iterator[None]:
+    """Whether cuDNN tries its algorithms for every new shape of a convolution: in training there are few shapes."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = on
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

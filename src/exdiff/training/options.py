@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from exdiff.core.config import from_table, limited
 from exdiff.core.errors import ConfigError
+from exdiff.training.adversary import AdversaryOptions
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,15 @@ class Options:
     seed: int = limited(0, least=0)
     precision: str = "auto"
     compile: bool = False  # the networks, by torch.compile
-    workers: int = limited(1, least=0)  # processes that make examples, per training process
+    # Where examples are made: by workers on the host, or in whole batches on the device, by data sets that can do that.
+    # auto: on the device, unless that is the CPU.
+    mixer: Literal["auto", "host", "device"] = "auto"
+    workers: int = limited(1, least=0)  # processes that make examples on the host, per training process
     timeout_seconds: float = limited(120.0, above=0)  # that a process waits for the others
     log_every: int = limited(20, above=0)
     save_minutes: float = limited(4.0, least=0)
     save_steps: int = limited(0, least=0)  # also save at every multiple of this; 0: by the clock alone
-    adversary: bool = False  # discriminators judge the denoised estimates (objective/adversary.py)
+    adversary: bool | dict[str, Any] = False  # discriminators judge the denoised estimates; see AdversaryOptions
     validate_minutes: float = limited(10.0, least=0)
     validate_steps: int = limited(0, least=0)  # like save_steps
     validate_examples: int = limited(8, least=0)
@@ -46,7 +50,15 @@ class Options:
         """The checked options of a section; ConfigError: see `from_table` and `check_batch`."""
         options = from_table(cls, section, "training")
         options.check_batch(1)
+        _ = options.discriminators
         return options
+
+    @property
+    def discriminators(self) -> AdversaryOptions | None:
+        """The options of the discriminators; None without an adversary."""
+        if self.adversary is False:
+            return None
+        return from_table(AdversaryOptions, {} if self.adversary is True else self.adversary, "training.adversary")
 
     def check_batch(self, processes: int) -> None:
         """ConfigError unless the batch can be divided evenly, in a way that the adversary allows."""
@@ -57,7 +69,7 @@ class Options:
             raise ConfigError(
                 f"training: batch={self.batch} cannot be divided into {each}; make it a multiple of {count}"
             )
-        if self.adversary and self.accumulate > 1:
+        if self.adversary is not False and self.accumulate > 1:
             raise ConfigError(
                 "training: the adversary is balanced over a whole batch, and accumulate > 1 computes only parts of it; "
                 "use more processes or a smaller batch instead, or adversary=false"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
 PHASES = ("data", "forward", "backward", "average", "optimiser")
+BESIDE = "ahead"  # the next batch, which a thread makes meanwhile
 WAIT, WARMUP, ACTIVE = 1, 2, 7  # steps
 
 
@@ -38,21 +39,50 @@ def profiling(out: Path | None, report: Callable[[str], None]) -> Iterator[Calla
         report(f"the run is too short to profile: it takes {WAIT + WARMUP + ACTIVE} steps")
 
 
-def describe(run: profile) -> str:
+def describe(run: Any) -> str:
     """Milliseconds per step and share of each phase, then the slowest operators."""
-    events = run.key_averages()
-    steps = [event for event in events if event.key.startswith("ProfilerStep")]
-    count, whole = sum(event.count for event in steps), sum(map(_time, steps))
-    found = {event.key: _time(event) for event in events if event.key in PHASES}
-    found["everything else"] = max(0.0, whole - sum(found.values()))
-    lines = [f"{count} steps of {whole / count / 1000:.2f} ms", "", f"{'phase':<18}{'ms a step':>10}{'share':>8}"]
-    for name in (*PHASES, "everything else"):
-        spent = found.get(name, 0.0)
-        lines.append(f"{name:<18}{spent / count / 1000:>10.2f}{spent / whole:>8.1%}")
-    order = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-    return "\n".join([*lines, "", events.table(sort_by=order, row_limit=25, max_name_column_width=60)]) + "\n"
+    events = [event for event in run.events() if event.device_type.name == "CPU"]
+    steps = [_length(event) for event in events if event.name.startswith("ProfilerStep")]
+    host = {name: sum(_length(e) for e in events if e.name == name) for name in PHASES}
+    host["everything else"] = max(0.0, sum(steps) - sum(host.values()))
+    device, gpu = device_times(events), torch.cuda.is_available()
+    title = f"{'phase':<18}{'ms a step':>10}{'share':>8}" + (f"{'GPU ms':>10}" if gpu else "")
+    lines = [f"{len(steps)} steps of {sum(steps) / len(steps) / 1000:.2f} ms", "", title]
+    for name, spent in host.items():
+        line = f"{name:<18}{spent / len(steps) / 1000:>10.2f}{spent / sum(steps):>8.1%}"
+        lines.append(line + (f"{device.get(name, 0.0) / len(steps) / 1000:>10.2f}" if gpu else ""))
+    if gpu:
+        beside = device.get(BESIDE, 0.0) / len(steps) / 1000
+        lines += [
+            "",
+            f"GPU ms: of the kernels that a phase launches; the batches made ahead take {beside:.2f} beside them",
+        ]
+    order = "self_device_time_total" if gpu else "self_cpu_time_total"
+    table = run.key_averages().table(sort_by=order, row_limit=25, max_name_column_width=60)
+    return "\n".join([*lines, "", table]) + "\n"
 
 
-def _time(event: Any) -> float:
-    """Microseconds: the longer of host and device time, since on a GPU the host only launches the work."""
-    return max(event.cpu_time_total, event.device_time_total)
+def device_times(events: Iterable[Any]) -> dict[str, float]:
+    """Microseconds of the device's work by the phase that has launched it.
+
+    An operator belongs to the phase during which it begins, in its own thread or, since autograd has threads of its
+    own, in the one that runs the phases. The device itself may be far behind.
+    """
+    events = list(events)
+    names = (*PHASES, BESIDE)
+    spans = [event for event in events if event.name in names]
+    times: dict[str, float] = {}
+    for event in events:
+        kernels = sum(kernel.duration for kernel in event.kernels)
+        if not kernels or event.name in names or event.name.startswith("ProfilerStep"):
+            continue
+        around = [s for s in spans if s.time_range.start <= event.time_range.start < s.time_range.end]
+        own = [s for s in around if s.thread == event.thread]
+        phase = next((s.name for s in own or around if own or s.name != BESIDE), "everything else")
+        times[phase] = times.get(phase, 0.0) + kernels
+    return times
+
+
+def _length(event: Any) -> float:
+    """Microseconds."""
+    return event.time_range.end - event.time_range.start

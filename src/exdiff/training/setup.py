@@ -10,16 +10,17 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from exdiff.checkpoints import checkpoint
 from exdiff.core.config import build
 from exdiff.core.errors import ConfigError
 from exdiff.core.recipe import Recipe
-from exdiff.data import DATASETS
+from exdiff.data.datasets import DATASETS
 from exdiff.model.exdiff import ExDiff
+from exdiff.training.adversary import Adversary
 from exdiff.training.log import Log
-from exdiff.training.objective import Adversary, build_objective
+from exdiff.training.objective import build_objective
 from exdiff.training.optimiser import make_optimiser
 from exdiff.training.options import Options
 from exdiff.training.state import STATE, State, newest, restore
@@ -59,9 +60,10 @@ def _state_of(model: ExDiff, recipe: Recipe, options: Options, world: World) -> 
     """The model on its device, with its objective, moving average, optimiser and adversary."""
     objective = build_objective(model, recipe.objective)
     model.to(world.device)
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=False)
-    state = State(model, objective, ema, make_optimiser(options.optimiser, model.parameters(), options.learning_rate))
-    state.adversary = Adversary(average=world.average).to(world.device) if options.adversary else None
+    optimiser = make_optimiser(options.optimiser, model.parameters(), options.learning_rate)
+    state = State(model, objective, AveragedModel(model), optimiser)
+    if options.discriminators is not None:
+        state.adversary = Adversary(options.discriminators, options.steps, world.average).to(world.device)
     return state
 
 

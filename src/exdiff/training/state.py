@@ -11,19 +11,21 @@ import os
 import pickle
 import zipfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from exdiff.checkpoints import checkpoint
 from exdiff.core.errors import CheckpointError
 from exdiff.core.recipe import Recipe
 from exdiff.model.exdiff import ExDiff
+from exdiff.training.adversary import Adversary
 from exdiff.training.log import RunningMeans
-from exdiff.training.objective import Adversary, Objective
+from exdiff.training.objective import Objective
 from exdiff.training.optimiser import Optimiser
 
 STATE, TEMPORARY, PREVIOUS = "state.pt", "state.pt.tmp", "state.previous.pt"
@@ -44,8 +46,8 @@ class State:
     means: RunningMeans = field(default_factory=RunningMeans)
 
 
-def save(state: State, recipe: Recipe, out: Path) -> None:
-    """Write the resumable state and the EMA model; CheckpointError if that fails, and the last state is untouched."""
+def snapshot(state: State) -> dict[str, Any]:
+    """A copy of the state in the host's memory, which training does not change."""
     content = {
         "model": state.model.state_dict(),
         "ema": state.ema.state_dict(),
@@ -54,8 +56,25 @@ def save(state: State, recipe: Recipe, out: Path) -> None:
         "step": state.step,
         "seconds": state.seconds,
         "validated": state.validated,
-        "means": asdict(state.means),
+        "means": state.means.state_dict(),
     }
+    copy = _on_host(content)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()  # the copies began one after the other, without waiting
+    return copy
+
+
+def _on_host(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return torch.empty_like(value, device="cpu", pin_memory=value.is_cuda).copy_(value, non_blocking=True)
+    if isinstance(value, dict):
+        return {key: _on_host(item) for key, item in value.items()}
+    return [_on_host(item) for item in value] if isinstance(value, list) else value
+
+
+def write(content: dict[str, Any], recipe: Recipe, out: Path) -> None:
+    """Write a snapshot and its EMA model; CheckpointError if that fails, and the last state is untouched."""
+    averaged = {name.removeprefix("module."): value for name, value in content["ema"].items() if name != "n_averaged"}
     try:
         with (out / TEMPORARY).open("wb") as file:
             torch.save(content, file)
@@ -66,7 +85,7 @@ def save(state: State, recipe: Recipe, out: Path) -> None:
             (out / STATE).replace(out / PREVIOUS)
         (out / TEMPORARY).replace(out / STATE)
         _sync_folder(out)
-        checkpoint.save_model(state.ema.module, recipe, out / "model")
+        checkpoint.save_model(averaged, recipe, out / "model")
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f"cannot save the run in {out}: {' '.join(str(error).split())[:200]}") from None
 
@@ -96,7 +115,7 @@ def newest(out: Path) -> tuple[Path, dict[str, Any], str]:
 
 
 def restore(state: State, saved: dict[str, Any], path: Path) -> None:
-    """Load what `save` wrote; CheckpointError if it is the state of another recipe."""
+    """Load what `write` wrote; CheckpointError if it is the state of another recipe."""
     try:
         state.model.load_state_dict(saved["model"])
         state.ema.load_state_dict(saved["ema"])
@@ -104,7 +123,7 @@ def restore(state: State, saved: dict[str, Any], path: Path) -> None:
         if state.adversary is not None:
             state.adversary.load_state_dict(saved["adversary"])
         state.step, state.seconds, state.validated = saved["step"], saved["seconds"], saved["validated"]
-        state.means = RunningMeans(**saved["means"])
+        state.means = RunningMeans.of(saved["means"])
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason, remedy = " ".join(str(error).split())[:200], "resume with the recipe that began the run"
         raise CheckpointError(f"{path} does not fit the recipe ({reason}); {remedy}") from None

@@ -57,7 +57,7 @@ class World:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its mean over all processes; TrainingError if one of them is gone."""
+        """Replace each tensor, all on one device, by its mean over all processes; TrainingError if one is gone."""
         del tensors
 
     def differs(self, value: float) -> bool:
@@ -91,9 +91,8 @@ class DistributedWorld(World):
             limit = timedelta(seconds=timeout)
             self._state = PartialState(cpu=device.type == "cpu", timeout=limit)
             # Decoding a data set may take one machine hours; a process that dies is still noticed at once.
-            patient = torch.distributed.new_group(timeout=timedelta(days=1), backend="gloo")
-            assert isinstance(patient, torch.distributed.ProcessGroup)
-            self._patient = patient
+            self._patient = _new_group(timedelta(days=1))
+            self._host = _new_group(limit)  # what lies on the host must not wait for a GPU
         super().__init__(torch.device(self._state.device or device), dtype)
         if self.differs(dtype.itemsize):  # a precision that is slow on one machine would hold up all
             self.dtype = torch.float32
@@ -102,8 +101,8 @@ class DistributedWorld(World):
         if not tensors:
             return
         with self._lost_process_is_an_error(), torch.no_grad():
-            message = torch.cat([t.detach().to(self.device).flatten() for t in tensors])
-            torch.distributed.all_reduce(message)
+            message = torch.cat([t.detach().flatten() for t in tensors])
+            torch.distributed.all_reduce(message, group=self._host if message.device.type == "cpu" else None)
             message /= self.size
             for tensor, mean in zip(tensors, message.split([t.numel() for t in tensors]), strict=True):
                 tensor.copy_(mean.view(tensor.shape))
@@ -156,6 +155,12 @@ def join_world(device: str, choice: str, timeout: float) -> World:
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // _number("LOCAL_WORLD_SIZE", 1)))
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     return DistributedWorld(where, choice, timeout)
+
+
+def _new_group(limit: timedelta) -> torch.distributed.ProcessGroup:
+    group = torch.distributed.new_group(timeout=limit, backend="gloo")
+    assert isinstance(group, torch.distributed.ProcessGroup)
+    return group
 
 
 def _number(name: str, default: int) -> int:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from exdiff.core import counters
 from exdiff.core.errors import ConfigError
-from exdiff.model.diffusion import normal_like, uniform
+from exdiff.model.diffusion import Keys, normal_like, uniform
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
@@ -81,3 +82,43 @@ def test_uniform_numbers_of_an_item_do_not_depend_on_its_batch():
     assert torch.equal(whole[:, 1:2], uniform(5, 1, [torch.Generator().manual_seed(1)]))
     with pytest.raises(ConfigError, match="2 generators for a batch of 3"):
         uniform(1, 3, [torch.Generator(), torch.Generator()])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
+def test_keys_give_unit_variance_too(dtype):
+    z = normal_like(torch.empty(4, 5000, 3, dtype=dtype), Keys(torch.arange(4)))
+    assert z.dtype == dtype
+    assert z.shape == (4, 5000, 3)
+    assert z.abs().square().mean().item() == pytest.approx(1, abs=0.03)
+    assert z.mean().abs().item() < 0.03
+    if dtype.is_complex:
+        assert (z**2).mean().abs().item() < 0.03, "circular"
+
+
+def test_draws_by_keys_depend_on_the_item_and_on_the_number_of_the_draw_alone():
+    whole, part = Keys(torch.tensor([3, 1, 4])), Keys(torch.tensor([1]))
+    for _ in range(2):
+        assert torch.equal(normal_like(torch.empty(3, 2, 5), whole)[1:2], normal_like(torch.empty(1, 2, 5), part))
+        times, alone = uniform(2, 3, whole), uniform(2, 1, part)
+        assert times.shape == (2, 3)
+        assert torch.equal(times[:, 1:2], alone)
+    again = Keys(torch.tensor([1]))
+    numbers = [normal_like(torch.empty(1, 4), again) for _ in range(3)]
+    assert not torch.equal(numbers[0], numbers[1])
+    assert not torch.equal(numbers[1], numbers[2])
+
+
+def test_draws_and_items_are_not_correlated():
+    keys = Keys(counters.keys(0, 10, torch.arange(3)))
+    rows = torch.cat([normal_like(torch.empty(3, 40000), keys) for _ in range(3)])
+    off = torch.corrcoef(rows) - torch.eye(9)
+    assert off.abs().max() < 0.02, "four deviations"
+    assert torch.corrcoef(torch.stack([rows[0, :-1], rows[3, 1:]]))[0, 1].abs() < 0.02
+
+
+def test_keys_draw_on_their_device():
+    keys = Keys(torch.zeros(3, dtype=torch.int64, device="meta"))
+    assert normal_like(torch.empty(3, 2, dtype=torch.complex64, device="meta"), keys).device.type == "meta"
+    assert uniform(2, 3, keys, device="meta").device.type == "meta"
+    with pytest.raises(ConfigError, match="3 generators for a batch of 2"):
+        uniform(1, 2, keys)

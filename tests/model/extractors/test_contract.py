@@ -15,6 +15,7 @@ from exdiff.model.extractors import EXTRACTORS, Extractor
 
 SMALL = {
     "compact": {"channels": (8, 12), "blocks": 1, "middle": 1, "hidden": 4, "n_fft": 126, "hop_length": 63},
+    "causal": {"channels": (8, 12), "middle": 1, "hidden": 4, "hop_length": 63},
     "resunet30": {"channels": (3, 4), "n_fft": 64, "hop_length": 16, "rate": 16000, "query": 3},
     "spleeter": {"channels": (4, 6), "n_fft": 64, "hop_length": 16, "bins": 16, "frames": 32, "overlap": 8},
     "module": {"factory": "exdiff_test_nets:Tiny", "latents": ["wide", "last"], "options": {"width": 3}},
@@ -114,7 +115,7 @@ def test_saved_and_loaded_is_the_same(name):
     assert torch.equal(first(mixture).estimate, second(mixture).estimate)
 
 
-@pytest.mark.parametrize("name", ["compact", "module"])  # those that claim it
+@pytest.mark.parametrize("name", ["compact", "causal", "module"])  # those that claim it
 def test_fresh_it_gives_the_mixture_back(name):
     torch.manual_seed(0)
     mixture = noise(1, 1, 1000)

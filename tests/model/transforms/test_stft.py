@@ -48,6 +48,20 @@ def test_every_transform_comes_back_with_its_channels(transform, length):
     torch.testing.assert_close(transform.inverse(spectrum, length), wave, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("frames", [2, 3, 40])
+def test_the_inverse_is_torchs_to_the_bit_and_waits_for_nothing(shape, frames):
+    transform = CompressedSTFT(*shape, exponent=1.0, factor=1.0)
+    spectrum = torch.randn(
+        2, 1, transform.bins, frames, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)
+    )
+    length = (frames - 1) * transform.hop_length - 1
+    wanted = torch.istft(spectrum[:, 0], *shape[:2], window=transform.window, length=length)
+    assert torch.equal(transform.inverse(spectrum, length)[:, 0], wanted)
+    without_values = CompressedSTFT(*shape).to("meta").inverse(spectrum.to("meta"), length)
+    assert without_values.shape == (2, 1, length)
+
+
 def test_compression_is_the_published_law():
     transform = CompressedSTFT(exponent=0.5, factor=0.15)
     spectrum = torch.tensor([4.0 + 0j, -9j, 0.01 + 0j])

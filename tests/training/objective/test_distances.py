@@ -108,6 +108,8 @@ def test_loudness_by_hand():
     assert (twice / once).item() == pytest.approx(3 * (4**0.23 - 1) / (1 - floor), rel=0.03)
     assert (half / once).item() == pytest.approx((1 - 0.25**0.23) / (1 - floor), rel=0.03)
     assert loudness_l1(clean, clean, 16000).item() == 0
+    symmetric = [loudness_l1(k * clean, clean, 16000, excess=1.0) for k in (2, 0.5)]
+    torch.testing.assert_close(symmetric, [twice / 3, half])
 
 
 def test_loudness_weighs_a_low_band_like_a_wide_high_one():
@@ -132,7 +134,7 @@ def test_loudness_has_a_finite_gradient_at_silence():
         assert estimate.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("term", ["complex", "magnitude", "si_sdr", "resolutions", "loudness"])
+@pytest.mark.parametrize("term", ["complex", "magnitude", "si_sdr", "resolutions", "loudness", "loudness_symmetric"])
 def test_a_weight_scales_its_own_term(term):
     wave, clean = noise(1, 1, 4000), noise(1, 1, 4000, seed=1)
     spectrum, target = (torch.fft.rfft(x.reshape(1, 1, 40, 100)).mT for x in (wave, clean))

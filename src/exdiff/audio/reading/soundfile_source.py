@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -102,6 +103,9 @@ class SoundFileSource(Source):
                     )
             except (soundfile.LibsndfileError, RuntimeError) as error:
                 failure = str(getattr(error, "error_string", error)).strip(" .\n")
+                if not self._salvage:  # the message says where it ends, which is within the block that failed
+                    with suppress(soundfile.LibsndfileError, RuntimeError):
+                        total = max(total, self.file.tell())
                 break
             if not len(block):
                 break
@@ -130,17 +134,21 @@ class SoundFileSource(Source):
         self.file.close()
 
 
+_STDERR = threading.Lock()  # of two threads, one would keep the other's replacement
+
+
 @contextmanager
 def _no_stderr() -> Iterator[None]:
-    kept = os.dup(2)
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
+    with _STDERR:
+        kept = os.dup(2)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nothing, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nothing)
 
 
 class _Digest:

@@ -54,9 +54,9 @@ def enhance_file(
         call: CallOptions = {"seed": options.seed, "strength": options.strength}
         notes: list[str] = []
         with _writers(task, reader, options, notes) as writers:
-            frames = 0
-            for count in write_parts(reader, writers, task.whats, enhancer, call, _bits(writers[0])):
-                frames += count
+            frames = nfe = 0
+            for count, evaluations in write_parts(reader, writers, task.whats, enhancer, call, _bits(writers[0])):
+                frames, nfe = frames + count, max(nfe, evaluations)
                 advance(count / info.sample_rate)
         warnings = [*reader.notes, *notes, *_warnings(writers)]
         missing = list(reader.missing)
@@ -68,7 +68,7 @@ def enhance_file(
         "output": [str(path) for path in task.outputs],
         "seconds": round(seconds, 4),
         "rtf": round(seconds / duration, 5),
-        "nfe": enhancer.last.nfe,
+        "nfe": nfe,
         "duration": duration,
         "sample_rate": info.sample_rate,
         "channels": info.channels,
@@ -108,6 +108,7 @@ def _writers(
         ENDING.check()
         for writer in writers:
             writer.finish()
+        ENDING.hold()
 
 
 def _file_writer(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from multiprocessing import connection, get_context
 from typing import Any
 
@@ -27,6 +27,7 @@ from exdiff.core.threads import core_count
 Work = tuple[EnhanceTask, Marks]
 
 _TELL_SECONDS = 0.25  # between two reports of progress
+_LOOK_SECONDS = 0.2  # between two looks whether the run has to end
 _END_SECONDS = 20.0  # for a process to remove what is unfinished
 
 
@@ -52,10 +53,13 @@ class _Worker:
         self.ready, self.seconds = False, 0.0
         self.task: EnhanceTask | None = None
 
-    def end(self) -> None:
-        self.connection.close()
-        if self.process.is_alive():
-            self.process.terminate()
+    def outcomes(self) -> Iterator[Outcome]:
+        """Of files that it has finished and nobody has heard of yet."""
+        with suppress(EOFError, OSError):
+            while self.connection.poll():
+                kind, content = self.connection.recv()
+                if kind == "outcome" and content.status != FAILED:  # which may be because of the end
+                    yield content
 
 
 class _Pool:
@@ -70,9 +74,11 @@ class _Pool:
         self._bar = AudioBar(self._lengths.total)
 
     def run(self) -> None:
+        ENDING.hold()  # an outcome is received and entered, or neither
         # One first: what it measures about the machine, undisturbed, is what the others find in the cache.
         self._start()
         while self._workers:
+            ENDING.check()
             for worker in [w for w in self._workers if w.connection in self._readable()]:
                 try:
                     kind, content = worker.connection.recv()
@@ -86,7 +92,7 @@ class _Pool:
             )
 
     def _readable(self) -> list[Any]:
-        return connection.wait([worker.connection for worker in self._workers])
+        return connection.wait([worker.connection for worker in self._workers], _LOOK_SECONDS)
 
     def _start(self) -> None:
         self._workers.append(_Worker(self._context, self._options, self._threads))
@@ -148,13 +154,18 @@ class _Pool:
         """End all processes and wait until they have removed what is unfinished."""
         self._bar.close()
         for worker in self._workers:
-            worker.end()
+            if worker.process.is_alive():
+                worker.process.terminate()
         deadline = time.monotonic() + _END_SECONDS
         for process in [*self._ended, *(worker.process for worker in self._workers)]:
             process.join(max(0.1, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
                 process.join()
+        with suppress(ConfigError, OSError):
+            for outcome in [outcome for worker in self._workers for outcome in worker.outcomes()]:
+                self._ledger.add(outcome)
+        ENDING.release()
 
 
 def _failure(task: EnhanceTask, why: str) -> Outcome:
@@ -174,6 +185,7 @@ def serve(pipe: connection.Connection, options: Options, threads: int) -> None:
         work: Work | None
         while (work := pipe.recv()) is not None:
             pipe.send(("outcome", runner.run(*work, _teller(pipe))))
+            ENDING.release()
     except (KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError):
         return  # the run is over; whoever began it says so
 

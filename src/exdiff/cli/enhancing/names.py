@@ -12,7 +12,7 @@ from exdiff.core.stems import STEMS
 
 BESIDE = "{stem}.{what}{suffix}"
 MIRRORED = "{stem}{suffix}"
-FIELDS = ("stem", "what", "suffix")
+FIELDS = ("stem", "ext", "what", "suffix")
 # Sound in formats that may not be read; in folders such files are counted, not passed over silently.
 _MEDIA_SUFFIXES = (
     "3g2 3ga aa aax aaxc ac3 act adts aea alac amr asf at3 atrac awb bwf dff divx dsf dss dts dtshd dvf eac3 ec3 f4v "
@@ -54,14 +54,14 @@ def check_template(template: str, whats: Sequence[str]) -> None:
         raise ConfigError(f"{where}: lies outside the folder of the results; choose that with -o")
 
 
-def result_name(template: str, stem: str, what: str, suffix: str) -> str:
+def result_name(template: str, source: Path, what: str, suffix: str) -> str:
     """The name of a result; `suffix` begins with a dot.
 
     Example:
-        >>> result_name("{what}/{stem}{suffix}", "a.b", "vocals", ".wav")
-        'vocals/a.b.wav'
+        >>> result_name("{what}/{stem}.{ext}{suffix}", Path("in/a.b.flac"), "vocals", ".wav")
+        'vocals/a.b.flac.wav'
     """
-    return template.format(stem=stem, what=what, suffix=suffix)
+    return template.format(stem=source.stem, ext=source.suffix.removeprefix("."), what=what, suffix=suffix)
 
 
 def earlier_results(files: Iterable[Path], template: str | None) -> list[Path]:
@@ -74,10 +74,10 @@ def earlier_results(files: Iterable[Path], template: str | None) -> list[Path]:
     files = list(files)
     templates = [BESIDE] if template is None else [BESIDE, template]
     bare = {
-        source.parent / result_name(template, source.stem, what, "")
+        source.parent / result_name(template, source, what, "")
         for template in templates
         for source in files
         for what in (RESULT, *STEMS)
-        if result_name(template, source.stem, what, "") != source.stem
+        if result_name(template, source, what, "") != source.stem
     }
     return [path for path in files if path.with_suffix("") in bare]

@@ -207,7 +207,7 @@ def _to_folder(source: Path, relative: Path, out: Path | None, options: Options)
     suffix, note = plan_suffix(source, options.format, keep_video=keep_video)
     place = source if out is None else out / relative
     template = options.name or (BESIDE if out is None or options.stems else MIRRORED)
-    outputs = [place.parent / result_name(template, source.stem, what, suffix) for what in options.whats]
+    outputs = [place.parent / result_name(template, source, what, suffix) for what in options.whats]
     return EnhanceTask(source, tuple(outputs), options.format, options.whats, relative, note)
 
 
@@ -227,9 +227,11 @@ def _collisions(tasks: Sequence[EnhanceTask]) -> dict[Path, str]:
     for place, group in writers.items():
         if len(group) > 1:
             output = next(path for path in group[0].outputs if os.path.realpath(path) == place)
+            kinds = {task.source.suffix for task in group}
+            remedy = "tell them apart with {ext} in --name" if len(kinds) == len(group) else "rename one"
             reason = (
                 f"{' and '.join(str(task.source) for task in group)} would {'both' if len(group) == 2 else 'all'} be "
-                f"written to {output}; enhance them into different folders, or rename one"
+                f"written to {output}; enhance them into different folders, or {remedy}"
             )
             for task in group:
                 refused.setdefault(task.source, reason)

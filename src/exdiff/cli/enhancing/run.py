@@ -1,4 +1,4 @@
-"""The files of a run, one after the other in this process; `jobs.py` uses several processes."""
+"""The files of a run, one after the other; `readers.py` has several under way at once, `jobs.py` several processes."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Runner:
 
     Attributes:
         common: fields that the records of all files share.
+        together: several windows are computed at once, as on a GPU, of several files if they come at once.
 
     Raises:
         ExDiffError: the model cannot be loaded, or an option does not fit it.
@@ -48,6 +49,7 @@ class Runner:
         self._options = options
         self._enhancer = enhancer = load(options.model, **options.loading)
         enhancer.stream((), enhancer.model.sample_rate, seed=options.seed, strength=options.strength)  # checks them
+        self.together, self.cancel = enhancer.batch_windows > 1, enhancer.engine.cancel
         sampler = next((name for name, function in SAMPLERS.items() if function is enhancer.sampler), None)
         self.common: dict[str, Any] = {
             "model": options.model,
@@ -122,21 +124,18 @@ def thread_count(wanted: int | None) -> int | None:
     return wanted
 
 
-def run_serially(work: Sequence[tuple[EnhanceTask, Marks]], options: Options, ledger: Ledger) -> None:
-    """Enhance files one after the other.
-
-    Raises:
-        ExDiffError: nothing can be done, because of the model or an option.
-    """
+def run_serially(work: Sequence[tuple[EnhanceTask, Marks]], runner: Runner, options: Options, ledger: Ledger) -> None:
+    """Enhance files one after the other."""
     from exdiff.cli.enhancing.length import Lengths
 
-    runner = Runner(options, thread_count(options.threads))
-    ledger.common = runner.common
     lengths = Lengths([task.source for task, _ in work], options.raw)
     with closing(AudioBar(lengths.total)) as bar:
         for task, marks in work:
             bar.describe(task.source.name)
-            outcome = runner.run(task, marks, bar.advance)
-            lengths.settle(task.source, outcome.record.get("duration", 0.0))
-            bar.settle(lengths.settled, lengths.total)
-            ledger.add(outcome)
+            try:
+                outcome = runner.run(task, marks, bar.advance)
+                lengths.settle(task.source, outcome.record.get("duration", 0.0))
+                bar.settle(lengths.settled, lengths.total)
+                ledger.add(outcome)
+            finally:
+                ENDING.release()

@@ -35,8 +35,8 @@ def write_parts(
     enhancer: Enhancer,
     options: CallOptions,
     bits: int,
-) -> Iterator[int]:
-    """Enhance what `reader` gives and write it; yields the number of samples after each block.
+) -> Iterator[tuple[int, int]]:
+    """Enhance what `reader` gives and write it; yields the samples of each block, and the evaluations per window.
 
     Args:
         reader: of the source.
@@ -48,33 +48,36 @@ def write_parts(
     """
     rate = reader.info.sample_rate
     if whats[0] not in STEMS:
-        for part in enhancer.stream(ENDING.watch(reader.blocks()), rate, **options):
+        stream = enhancer.stream(ENDING.watch(reader.blocks()), rate, **options)
+        for part in stream:
             writers[0].write(part)
-            yield part.shape[-1]
+            yield part.shape[-1], stream.run.nfe
         return
     if all(writer.exact for writer in writers):
         yield from _write_exact(reader, dict(zip(whats, writers, strict=True)), enhancer, options, bits)
         return
-    for both in enhancer.separate_stream(ENDING.watch(reader.blocks()), rate, **options):
+    separated = enhancer.separate_stream(ENDING.watch(reader.blocks()), rate, **options)
+    for both in separated:
         for writer, what in zip(writers, whats, strict=True):
             writer.write(both[what])
-        yield both[whats[0]].shape[-1]
+        yield both[whats[0]].shape[-1], separated.run.nfe
 
 
 def _write_exact(
     reader: AudioReader, writers: Mapping[str, Writer], enhancer: Enhancer, options: CallOptions, bits: int
-) -> Iterator[int]:
+) -> Iterator[tuple[int, int]]:
     """The second stem is the song minus the first, in integers, also where only one of them is written."""
     rounding = next(iter(writers.values()))
     song = _Song(reader, rounding, bits)
-    for both in enhancer.separate_stream(ENDING.watch(song.blocks()), reader.info.sample_rate, **options):
+    separated = enhancer.separate_stream(ENDING.watch(song.blocks()), reader.info.sample_rate, **options)
+    for both in separated:
         first = rounding.quantise(both[STEMS[0]])
         stems = split_exactly(song.take(first.shape[-1]), first, bits)
         for what, stem in zip(STEMS, stems, strict=True):
             if what in writers:
                 writers[what].clipped += int(np.count_nonzero(np.abs(both[what]) > 1))
                 writers[what].write_exact(stem)
-        yield first.shape[-1]
+        yield first.shape[-1], separated.run.nfe
 
 
 def split_exactly(song: np.ndarray, first: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:

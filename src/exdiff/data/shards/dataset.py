@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import soundfile
+import torch
 
 from exdiff.audio import resample
 from exdiff.core.config import from_table
 from exdiff.core.errors import DataError
+from exdiff.data.draws import Draws
+from exdiff.data.mixing.song_mix import SongMix, SongMixer, Stems
 from exdiff.data.pairs import crop, place
 from exdiff.data.shards.access import find_shards, open_shards
 from exdiff.data.shards.order import Order
-from exdiff.data.song_mix import SongMix, mix_song
 
 Array = np.ndarray
 _RATES = (1000, 768000)  # Hz; audio has no other rates
@@ -67,6 +69,13 @@ class Shards:
         self.mix = from_table(SongMix, mix or {}, "mix")
         self.order = Order([shard.count for shard in shards], seed=seed, buffer=buffer, lanes=lanes, run=run)
         self._access = open_shards(shards)
+        self._mixer = SongMixer(
+            self.mix,
+            channels=channels,
+            length=self.length,
+            sample_rate=sample_rate,
+            device=torch.device("cpu"),
+        )
 
     def __getitem__(self, index: int) -> tuple[Array, Array]:
         rng = np.random.default_rng((self.seed, index))
@@ -78,7 +87,13 @@ class Shards:
         if rng.uniform() < self.mix.remix:
             other = self._access.get(self.order, block, int(rng.integers(block.size)))
             rest = list(self._crop({role: other[role] for role in other if role != "vocals"}, rng).values())
-        return mix_song(vocals, rest, self.mix, rng, channels=self.channels, sample_rate=self.sample_rate)
+        return self._mix_song(index, vocals, rest)
+
+    @torch.no_grad()
+    def _mix_song(self, index: int, vocals: Array, rest: Sequence[Array]) -> tuple[Array, Array]:
+        mixed = self._mixer(Draws(self.seed, [index]), _stems([vocals]), _stems(rest))
+        target, mixture = (signal[0].numpy() for signal in mixed)
+        return (target[0], mixture[0]) if self.channels == 1 else (target, mixture)
 
     def _fit(self, audio: Array) -> Array:
         return place(audio, 0, self.length, self.channels)
@@ -104,6 +119,14 @@ class Shards:
             begin = shift * self.sample_rate // form[0]
             out[role] = place(audio, begin, self.length, len(audio)).reshape(len(audio), -1)
         return out
+
+
+def _stems(signals: Sequence[Array]) -> Stems:
+    """Signals [C, T], of which each has one or two channels."""
+    stereo = np.array([len(signal) == 2 for signal in signals])
+    channels = 2 if stereo.any() else 1
+    sound = [torch.from_numpy(signal).expand(channels, -1) for signal in signals]
+    return Stems(torch.stack(sound), stereo)
 
 
 def _open(data: bytes, role: str) -> soundfile.SoundFile:

@@ -35,7 +35,7 @@ def examples_of(recipe: Recipe, count: int, datasets: dict[str, Any]) -> Iterato
     Args:
         recipe: its sections `data` and `training` (seed, segment_seconds) are used.
         count: number of examples.
-        datasets: `exdiff.data.DATASETS`.
+        datasets: `exdiff.data.datasets.DATASETS`.
 
     Raises:
         ConfigError, DataError: a bad recipe, or missing data.

@@ -19,6 +19,7 @@ class Backbone(nn.Module, ABC):
     """
 
     feature_channels: tuple[int, ...]
+    ragged: bool = False  # whether signals of different lengths may share a batch, see `core/ragged.py`
 
     @abstractmethod
     def feature_sizes(self, bins: int, frames: int) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from exdiff.core.machine import fast_layout
+from exdiff.core.ragged import masked
 from exdiff.model.backbones.base import Backbone
 from exdiff.model.nn.layers import Inject, UNet, fold_frequency, frequency_code, time_code, unfold_frequency
 
@@ -22,9 +23,10 @@ class CompactBackbone(Backbone):
         blocks, middle, hidden: residual blocks per level and side; number and width of the dual-path blocks.
         folding: number of neighbouring bins folded into channels.
         embedding: width of the time embedding, even.
+        sequence: what looks along bands and frames in the dual-path blocks: lstm, scan or attention.
 
     Raises:
-        ValueError: an odd embedding.
+        ValueError: an odd embedding, an unknown sequence model, or one that cannot have this many units.
 
     Example:
         >>> backbone = CompactBackbone(channels=(8, 12), hidden=4)
@@ -33,6 +35,8 @@ class CompactBackbone(Backbone):
         >>> backbone(torch.randn(1, 6, 255, 7), torch.tensor([0.5])).shape
         torch.Size([1, 2, 255, 7])
     """
+
+    ragged = True
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class CompactBackbone(Backbone):
         hidden: int = 96,
         folding: int = 4,
         embedding: int = 64,
+        sequence: str = "lstm",
     ) -> None:
         super().__init__()
         if embedding % 2:
@@ -53,7 +58,7 @@ class CompactBackbone(Backbone):
             nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
         )
         self.inlet = nn.Conv2d(in_channels * folding + 6, channels[0], 3, padding=1)
-        self.body = UNet(channels, blocks, middle, hidden, embedding_channels=embedding)
+        self.body = UNet(channels, blocks, middle, hidden, embedding_channels=embedding, sequence=sequence)
         self.outlet = nn.Conv2d(channels[0], out_channels * folding, 3, padding=1)
         nn.init.zeros_(self.outlet.weight)
         nn.init.zeros_(self.outlet.bias)  # type: ignore[arg-type]
@@ -76,9 +81,9 @@ class CompactBackbone(Backbone):
         bins = x.shape[2]
         x = fold_frequency(functional.pad(x, (0, 0, 0, self._padded(bins) - bins)), self.folding)
         code = frequency_code(x.shape[2], x).expand(x.shape[0], -1, -1, x.shape[3])
-        x = self.inlet(fast_layout(torch.cat([x, code], 1)))
+        x = self.inlet(fast_layout(masked(torch.cat([x, code], 1))))
         maps = self.body(x, self.embed(time_code(time, self.embedding)), condition or None, inject)
-        return unfold_frequency(self.outlet(maps[0]), self.folding)[:, :, :bins]
+        return unfold_frequency(self.outlet(masked(maps[0])), self.folding)[:, :, :bins]
 
     def _padded(self, bins: int) -> int:
         return bins + -bins % (self.folding * self.body.stride)

@@ -8,7 +8,7 @@ from exdiff.model.diffusion.bbed import BBEDPath
 from exdiff.model.diffusion.bridge import BridgePath
 from exdiff.model.diffusion.brownian import BrownianPath
 from exdiff.model.diffusion.flow import FlowPath
-from exdiff.model.diffusion.noise import Generators, normal_like, uniform
+from exdiff.model.diffusion.noise import Generators, Keys, normal_like, uniform
 from exdiff.model.diffusion.ouve import OUVEPath
 from exdiff.model.diffusion.path import Coefficients, Derivatives, GaussianPath, PathSample
 from exdiff.model.diffusion.precondition import Precondition
@@ -33,6 +33,7 @@ __all__ = [
     "FlowPath",
     "GaussianPath",
     "Generators",
+    "Keys",
     "OUVEPath",
     "PathSample",
     "Precondition",

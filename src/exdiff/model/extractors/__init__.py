@@ -1,6 +1,7 @@
 """Discriminative models, run once per mixture: an estimate, and latents for the diffusion model."""
 
 from exdiff.model.extractors.base import Extraction, Extractor
+from exdiff.model.extractors.causal import CausalExtractor
 from exdiff.model.extractors.compact import CompactExtractor
 from exdiff.model.extractors.module import ModuleExtractor
 from exdiff.model.extractors.onnx import OnnxExtractor
@@ -10,6 +11,7 @@ from exdiff.model.extractors.spleeter import SpleeterExtractor
 
 EXTRACTORS = {
     "compact": CompactExtractor,
+    "causal": CausalExtractor,
     "resunet30": ResUNet30Extractor,
     "spleeter": SpleeterExtractor,
     "module": ModuleExtractor,
@@ -19,6 +21,7 @@ EXTRACTORS = {
 __all__ = [
     "EXTRACTORS",
     "ResampledExtractor",
+    "CausalExtractor",
     "CompactExtractor",
     "Extraction",
     "Extractor",

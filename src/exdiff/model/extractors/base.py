@@ -43,6 +43,11 @@ class Extractor(nn.Module, ABC):
         """Samples: windows that start at multiples of this have the same frames; 1 if unknown."""
         return 1
 
+    @property
+    def ragged_hop(self) -> int:
+        """Samples between frames, if signals of different lengths may share a batch (`core/ragged.py`); 0 if not."""
+        return 0
+
     @abstractmethod
     def forward(self, mixture: Tensor) -> Extraction:
         """Mixture [B, C, T] -> estimate and latents."""

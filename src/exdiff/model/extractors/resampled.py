@@ -101,7 +101,7 @@ def _fit(wave: Tensor, length: int) -> Tensor:
 
 
 def _in_band(latent: Tensor, share: float) -> Tensor:
-    bins = latent.shape[2]
+    bins = int(latent.shape[2])
     if bins == 1:  # no frequency axis
         return latent
     return functional.pad(latent, (0, 0, 0, max(1, round(bins * share)) - bins))

@@ -22,7 +22,12 @@ class Fusion(nn.Module, ABC):
     Args:
         latent_channels: D_i of each latent.
         feature_channels: C_j of each resolution, finest first.
+
+    Attributes:
+        ragged: whether signals of different lengths may share a batch (`core/ragged.py`): no frame sees another one.
     """
+
+    ragged: bool = True
 
     def __init__(self, latent_channels: Sequence[int], feature_channels: Sequence[int]) -> None:
         super().__init__()

@@ -79,6 +79,8 @@ class CrossAttentionFusion(Fusion):
         ((1, 16, 16, 20), True)
     """
 
+    ragged = False
+
     def __init__(
         self,
         latent_channels: Sequence[int],

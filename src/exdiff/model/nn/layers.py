@@ -1,4 +1,4 @@
-"""Building blocks of the compact networks: folding, a residual block, a dual-path recurrent block and a U-Net body.
+"""Building blocks of the compact networks: folding, a residual block, a dual-path block and a U-Net body.
 
 The number of time-frequency positions decides the cost on a CPU, so neighbouring bins are folded into channels first,
 and only frequency is strided: the time resolution stays. Tensors are channels-last in memory; the norm is over the
@@ -14,6 +14,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from exdiff.core.config import check_names
+from exdiff.core.ragged import masked
+from exdiff.model.nn.precision import full_precision
+from exdiff.model.nn.sequences import SEQUENCES
 
 # How a condition map enters a network's feature map: (level, x, condition) -> x; by default they are added.
 Inject = Callable[[int, Tensor, Tensor], Tensor]
@@ -51,11 +56,13 @@ def time_code(time: Tensor, channels: int) -> Tensor:
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of each position of [B, C, F, N]."""
+    """Layer norm over the channels of each position of [B, C, F, N], in the input's dtype under autocast too."""
 
     def forward(self, input: Tensor) -> Tensor:
         x = input.permute(0, 2, 3, 1)
-        x = functional.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        with full_precision(x.device.type):  # on CUDA autocast would make a float32 copy
+            x = functional.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
         return x.permute(0, 3, 1, 2)
 
 
@@ -76,11 +83,11 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
-        h = self.norm2(self.conv1(functional.silu(self.norm1(x))))
+        h = self.norm2(self.conv1(masked(functional.silu(self.norm1(x)))))
         if self.film is not None and embedding is not None:
             scale, shift = self.film(embedding)[:, :, None, None].chunk(2, 1)
             h = h * (1 + scale) + shift
-        return x + self.conv2(functional.silu(h))
+        return x + self.conv2(masked(functional.silu(h)))
 
 
 def overlapping(rows: Tensor, span: int) -> Tensor:
@@ -101,20 +108,21 @@ def crossfaded(blocks: Tensor, frames: int) -> Tensor:
 
 
 class DualPath(nn.Module):
-    """Two bidirectional LSTMs, along frequency within a frame, then along time within a band (Le et al. 2021).
+    """Two sequence models, along frequency within a frame, then along time within a band (Le et al. 2021).
 
     Along time they run over overlapping blocks of `span` frames, an even number, as in dual-path separation (Luo et al.
     2020). That bounds the receptive field, so that a long recording gives the same result in windows as in one piece,
     and lets the blocks run in parallel. Without blocks, the memory of trained LSTMs exceeded ten seconds.
     """
 
-    def __init__(self, channels: int, hidden: int, span: int = _SPAN) -> None:
+    def __init__(self, channels: int, hidden: int, span: int = _SPAN, sequence: str = "lstm") -> None:
         super().__init__()
+        check_names("sequence model", [sequence], SEQUENCES)
         self.span = span
         self.norm_frequency, self.norm_time = ChannelNorm(channels), ChannelNorm(channels)
-        self.frequency = nn.LSTM(channels, hidden, batch_first=True, bidirectional=True)
-        self.time = nn.LSTM(channels, hidden, batch_first=True, bidirectional=True)
-        self.out_frequency, self.out_time = nn.Linear(2 * hidden, channels), nn.Linear(2 * hidden, channels)
+        self.frequency, self.time = SEQUENCES[sequence](channels, hidden), SEQUENCES[sequence](channels, hidden)
+        self.out_frequency = nn.Linear(self.frequency.width, channels)
+        self.out_time = nn.Linear(self.time.width, channels)
         for out in (self.out_frequency, self.out_time):
             nn.init.zeros_(out.weight)
             nn.init.zeros_(out.bias)
@@ -122,11 +130,11 @@ class DualPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, bands, frames = x.shape
         rows = self.norm_frequency(x).permute(0, 3, 2, 1).reshape(batch * frames, bands, channels)
-        rows = self.out_frequency(self.frequency(rows)[0])
+        rows = self.out_frequency(self.frequency(rows))
         x = x + rows.reshape(batch, frames, bands, channels).permute(0, 3, 2, 1)
-        rows = self.norm_time(x).permute(0, 2, 3, 1).reshape(batch * bands, frames, channels)
+        rows = masked(self.norm_time(x)).permute(0, 2, 3, 1).reshape(batch * bands, frames, channels)
         blocks = overlapping(rows, self.span)
-        blocks = self.out_time(self.time(blocks.flatten(0, 1))[0]).unflatten(0, blocks.shape[:2])
+        blocks = self.out_time(self.time(blocks.flatten(0, 1))).unflatten(0, blocks.shape[:2])
         rows = crossfaded(blocks, frames)
         return x + rows.reshape(batch, bands, frames, channels).permute(0, 3, 1, 2)
 
@@ -138,12 +146,22 @@ class UNet(nn.Module):
         channels: width of each level, finest first.
         blocks: residual blocks per level, in the encoder and in the decoder.
         middle: dual-path blocks at the coarsest level.
-        hidden: their LSTM units per direction.
+        hidden: their units per direction.
         embedding_channels: width of the time embedding, 0 for none.
+        sequence: their sequence model, see `SEQUENCES`.
+
+    Raises:
+        ValueError: an unknown sequence model, or one that cannot have this many units.
     """
 
     def __init__(
-        self, channels: Sequence[int], blocks: int, middle: int, hidden: int, embedding_channels: int = 0
+        self,
+        channels: Sequence[int],
+        blocks: int,
+        middle: int,
+        hidden: int,
+        embedding_channels: int = 0,
+        sequence: str = "lstm",
     ) -> None:
         super().__init__()
         self.stride = 2 ** (len(channels) - 1)
@@ -155,7 +173,7 @@ class UNet(nn.Module):
         pairs = list(pairwise(channels))
         self.encoder = nn.ModuleList([level(c) for c in channels])
         self.down = nn.ModuleList([nn.Conv2d(a, b, 3, (2, 1), 1) for a, b in pairs])
-        self.middle = nn.ModuleList([DualPath(channels[-1], hidden) for _ in range(middle)])
+        self.middle = nn.ModuleList([DualPath(channels[-1], hidden, sequence=sequence) for _ in range(middle)])
         self.up = nn.ModuleList([nn.Conv2d(b, 2 * a, (1, 1)) for a, b in pairs])
         self.decoder = nn.ModuleList([level(c) for c in channels])
 
@@ -173,7 +191,7 @@ class UNet(nn.Module):
         skips = []
         for i, blocks in enumerate(self.encoder):
             if i > 0:
-                x = self.down[i - 1](x)
+                x = self.down[i - 1](masked(x))
             if condition is not None:
                 x = x + condition[i] if inject is None else inject(i, x, condition[i])
             for block in blocks:  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Float32 inside autocast, for the operations whose result is heard or measured as a waveform.
+"""Autocast switched off, above all for the operations whose result is heard or measured as a waveform.
 
 Autocast runs convolutions and matrix products in bfloat16, which keeps 8 bits: enough for a network, not for a filter.
 A sample rate conversion in bfloat16 has an SNR of 54 dB.
@@ -24,6 +24,6 @@ def full_precision(device_type: str) -> AbstractContextManager[object]:
         ...     (x @ x).dtype, inside.dtype
         (torch.bfloat16, torch.float32)
     """
-    if not torch.is_autocast_enabled(device_type):
+    if not (torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)):
         return nullcontext()
     return torch.autocast(device_type, enabled=False)

@@ -49,7 +49,7 @@ def walk(path: GaussianPath, times: Tensor, x: Tensor) -> Iterator[Step]:
         raise ConfigError("sampler times must be at least two decreasing numbers; make them with schedule()")
     a, _, sigma = path.coefficients(times)
     singular: list[bool] = ((a < FLOOR_A) | (sigma < FLOOR_SIGMA)).tolist()
-    columns = times.to(x.device)[:, None].expand(-1, x.shape[0])
+    columns = times.to(x.device, non_blocking=True)[:, None].expand(-1, x.shape[0])
     for i in range(len(times) - 1):
         yield Step(i, columns[i], columns[i + 1], i == len(times) - 2, singular[i])
 

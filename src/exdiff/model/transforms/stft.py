@@ -68,6 +68,11 @@ class CompressedSTFT(nn.Module):
         self.register_buffer("window", shape.sqrt() if window == "sqrt_hann" else shape, persistent=False)
         self.window: Tensor
 
+    @property
+    def ragged(self) -> bool:
+        """Whether a frame behind the end of a signal hears nothing of it, and nothing within hears that frame."""
+        return self.framing == "whole" and self.n_fft == 2 * self.hop_length
+
     def forward(self, wave: Tensor) -> Tensor:
         """[B, C, T] -> complex [B, C, F, N] with N = ceil(T / hop_length) + 1, floor for the framing "reflected"."""
         wave = self._rotated(wave)
@@ -88,10 +93,22 @@ class CompressedSTFT(nn.Module):
         flat = self.expand(spectrum).reshape(batch * channels, bins, frames)
         # Up to the last frame's centre; with reflected framing less than a hop follows it.
         whole = (frames - 1) * self.hop_length + (self.hop_length - 1 if self.framing == "reflected" else 0)
-        if frames == 1:  # one frame: istft has nothing left once it has removed the padding
+        if frames == 1:  # nothing is left of one frame without the padding
             return spectrum.real.new_zeros(batch, channels, length)
-        wave = torch.istft(flat, self.n_fft, self.hop_length, window=self.window, length=min(length, whole))
+        pieces = torch.fft.irfft(flat.mT, self.n_fft) * self.window
+        kept = slice(self.n_fft // 2, self.n_fft // 2 + min(length, whole))
+        envelope = self._added(self.window.square().expand(1, frames, -1))
+        wave = self._added(pieces)[:, kept] / envelope[:, kept]
         return self._rotated(functional.pad(wave, (0, max(0, length - whole))).reshape(batch, channels, length))
+
+    def _added(self, pieces: Tensor) -> Tensor:
+        """Frames [B, N, n_fft] overlapped and added, [B, (N - 1) hop_length + n_fft].
+
+        As torch.istft does it, to the bit. It also checks the windows' sum, for which it waits for the device.
+        """
+        batch, frames, size = pieces.shape
+        length = (frames - 1) * self.hop_length + size
+        return torch.ops.aten.unfold_backward(pieces, [batch, length], 1, size, self.hop_length)
 
     def _rotated(self, wave: Tensor) -> Tensor:
         """Left and right <-> mid and side: the rotation (with a reflection) is its own inverse."""

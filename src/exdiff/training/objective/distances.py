@@ -15,14 +15,14 @@ from torch import Tensor
 
 from exdiff.core.config import check_names
 from exdiff.model.nn.precision import full_precision
+from exdiff.training.objective.spectra import power, spectra
 
 P = ParamSpec("P")
 
-# Terms of `distance`; `adversary` (adversary.py) is the norm of its gradient relative to that of all the others,
-# `total` scales their sum.
+# Terms of `distance`. `adversary` (training/adversary.py) is the norm of its gradient relative to that of all the
+# others, `total` scales their sum.
 WEIGHTS = {"complex": 1.0, "squared": 0.0, "magnitude": 1.0, "waveform": 0.0, "si_sdr": 0.03, "resolutions": 0.0}
-WEIGHTS |= {"loudness": 0.0, "adversary": 0.3, "total": 1.0}
-_EXCESS = 3.0  # of `loudness`
+WEIGHTS |= {"loudness": 0.0, "loudness_symmetric": 0.0, "adversary": 0.3, "total": 1.0}
 
 
 def with_defaults(weights: Mapping[str, float] | None) -> dict[str, float]:
@@ -61,6 +61,7 @@ def distance(
         "si_sdr": lambda: negative_si_sdr(wave, clean),
         "resolutions": lambda: multi_resolution(wave, clean),
         "loudness": lambda: loudness_l1(wave, clean, rate),
+        "loudness_symmetric": lambda: loudness_l1(wave, clean, rate, excess=1.0),
     }
     parts = [weights[name] * term() for name, term in terms.items() if weights[name]]
     return weights["total"] * sum(parts, start=torch.zeros((), device=wave.device))
@@ -86,7 +87,7 @@ def magnitude_l1(estimate: Tensor, clean: Tensor) -> Tensor:
 
 def magnitude(spectrum: Tensor) -> Tensor:
     """|X| with a gradient that stays finite at zero."""
-    return (spectrum.real.square() + spectrum.imag.square() + 1e-8).sqrt()
+    return (power(spectrum) + 1e-8).sqrt()
 
 
 @_in_float32
@@ -123,32 +124,31 @@ def multi_resolution(estimate: Tensor, clean: Tensor, sizes: tuple[int, ...] = (
 
 
 @_in_float32
-def loudness_l1(estimate: Tensor, clean: Tensor, rate: int) -> Tensor:
+def loudness_l1(estimate: Tensor, clean: Tensor, rate: int, excess: float = 3.0) -> Tensor:
     """L1 of the specific loudness, the power in each critical band raised to 0.23 (Zwicker), waveforms [B, C, T].
 
-    Every critical band counts alike, while most bins of a spectrogram lie above the voice's formants. Excess loudness
-    counts `_EXCESS` times as much as missing loudness: residual noise is heard as a separate sound (the asymmetric
-    disturbance of ITU-T P.862). Power 50 dB below the mean of the clean signal's bands counts as inaudible.
+    Every critical band counts alike, while most bins of a spectrogram lie above the voice's formants. Too much loudness
+    counts `excess` times as much as too little: residual noise is heard as a separate sound (the asymmetric disturbance
+    of ITU-T P.862). Power 50 dB below the mean of the clean signal's bands counts as inaudible.
     """
-    spectra = _spectra(estimate, clean, 2 * round(0.016 * rate))
-    bands = critical_bands(spectra.shape[-2], rate).to(estimate.device)
-    made, wanted = (bands @ (spectra.real.square() + spectra.imag.square())).chunk(2)
+    pair = _spectra(estimate, clean, 2 * round(0.016 * rate))
+    bands = critical_bands(pair.shape[-2], rate, pair.device)
+    made, wanted = (bands @ power(pair)).chunk(2)
     floor = 1e-5 * wanted.mean((-1, -2), keepdim=True) + 1e-8
-    excess = (made + floor).pow(0.23) - (wanted + floor).pow(0.23)
-    return torch.where(excess > 0, _EXCESS * excess, -excess).mean()
+    difference = (made + floor).pow(0.23) - (wanted + floor).pow(0.23)
+    return torch.where(difference > 0, excess * difference, -difference).mean()
 
 
 def _spectra(estimate: Tensor, clean: Tensor, size: int) -> Tensor:
-    """STFTs of two waveforms [B, C, T] with half-overlapping windows, one after the other: [2 B C, F, N]."""
-    window = torch.hann_window(size, device=estimate.device)
-    pair = torch.stack([estimate, clean]).flatten(0, -2)
-    return torch.stft(pair, size, size // 2, window=window, pad_mode="constant", return_complex=True)
+    """STFTs of two waveforms [B, C, T], one after the other: [2 B C, F, N]."""
+    return spectra(torch.stack([estimate, clean]).flatten(0, -2), size)
 
 
 @functools.cache
-def critical_bands(bins: int, rate: int) -> Tensor:
+def critical_bands(bins: int, rate: int, device: torch.device | None = None) -> Tensor:
     """[bands, bins]: triangles one Bark to each side, half a Bark apart (Traunmueller 1990, Eq. (6))."""
-    frequency = torch.linspace(0, rate / 2, bins).clamp(min=1.0)
-    bark = 26.81 / (1 + 1960 / frequency) - 0.53
-    centres = torch.arange(0.5, float(bark[-1]), 0.5)
-    return (1 - (bark - centres[:, None]).abs()).clamp(min=0)
+    with torch.inference_mode(False):
+        frequency = torch.linspace(0, rate / 2, bins).clamp(min=1.0)
+        bark = 26.81 / (1 + 1960 / frequency) - 0.53
+        centres = torch.arange(0.5, float(bark[-1]), 0.5)
+        return (1 - (bark - centres[:, None]).abs()).clamp(min=0).to(device)

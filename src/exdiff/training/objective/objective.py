@@ -11,10 +11,10 @@ loss and from the diffusion loss. Nothing here is needed for inference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -25,9 +25,18 @@ from exdiff.model.diffusion import GaussianPath, Generators, PathSample, Predict
 from exdiff.model.exdiff import Condition, ExDiff
 from exdiff.model.samplers import Predict, exponential, schedule
 from exdiff.model.transforms.levels import LEVELS
-from exdiff.training.objective.adversary import Adversary
 from exdiff.training.objective.distances import distance, with_defaults
-from exdiff.training.objective.gradients import balanced
+from exdiff.training.objective.gradients import Average, balanced
+
+
+class Judge(Protocol):
+    """What the objective needs of an adversary (training/adversary.py)."""
+
+    average: Average
+
+    def generator_loss(self, made: Tensor, real: Tensor, seen: Sequence[Tensor]) -> Tensor | None:
+        """A loss of generated waveforms [B, C, T], made from those `seen`; None as long as it teaches nothing."""
+        ...
 
 
 def build_objective(model: ExDiff, section: Mapping[str, Any]) -> Objective:
@@ -77,6 +86,7 @@ class Objective:
         self.model, self.joint, self.detach, self.denoise_targets = model, joint, detach, denoise_targets
         self.weights, self.extractor_weights = with_defaults(weights), with_defaults(extractor_weights)
         self.focus, self.last_step = focus, last_step
+        self._grid = schedule(model.path, last_step, t_end=0.0) if model.path is not None and last_step > 0 else None
         if not 0 <= focus <= 1 or last_step < 0:
             raise ValueError(f"got focus {focus}, last_step {last_step}; needs 0 <= focus <= 1, last_step >= 0")
         if denoise_targets and (model.extractor is None or self.extractor_learns):
@@ -90,14 +100,14 @@ class Objective:
         return self.joint or self.model.backbone is None
 
     def __call__(
-        self, clean: Tensor, mixture: Tensor, generators: Generators = None, adversary: Adversary | None = None
+        self, clean: Tensor, mixture: Tensor, generators: Generators = None, adversary: Judge | None = None
     ) -> dict[str, Tensor]:
         """The losses of waveforms [B, C, T]; the entry `loss` is the one to minimise.
 
         Args:
             clean: waveforms at any level.
             mixture: the same with noise.
-            generators: for times and noise, one for the batch or one per example.
+            generators: for times and noise, one for the batch, one per example, or keys.
             adversary: adds its loss of the denoised estimates.
 
         Raises:
@@ -120,7 +130,7 @@ class Objective:
             estimate, spectrum = condition.estimate, condition.estimate_spectrum
             terms["extractor"] = distance(estimate, spectrum, clean, target, self.extractor_weights, model.sample_rate)
         if model.backbone is not None:
-            terms["diffusion"] = self._diffusion(clean, target, condition, generators, adversary)
+            terms["diffusion"] = self._diffusion(clean, mixture, target, condition, generators, adversary)
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 
     @torch.no_grad()
@@ -130,7 +140,13 @@ class Objective:
         return self.model.extractor(clean * gain).estimate.float() / gain
 
     def _diffusion(
-        self, clean: Tensor, target: Tensor, condition: Condition, generators: Generators, adversary: Adversary | None
+        self,
+        clean: Tensor,
+        mixture: Tensor,
+        target: Tensor,
+        condition: Condition,
+        generators: Generators,
+        adversary: Judge | None,
     ) -> Tensor:
         if self.detach:
             condition = replace(condition, estimate_spectrum=condition.estimate_spectrum.detach())
@@ -139,34 +155,36 @@ class Objective:
         prediction = predict(sample.x_t, sample.t)
         if self.model.output != "denoised" and not self.last_step:
             return self._noise_loss(prediction, sample)
-        return self._estimate_loss(prediction.denoised, clean, target, adversary)
+        seen = mixture, condition.estimate
+        return self._estimate_loss(prediction.denoised, clean, target, seen, adversary)
 
     def sample(self, predict: Predict, target: Tensor, y: Tensor, generators: Generators) -> PathSample:
         """States x_t between the clean `target` and the anchor `y`, both [B, C, F, N], each example at its own time."""
         path = self.model.path
         assert path is not None  # there is a backbone
-        if not self.last_step:
-            return path.sample(target, y, self._times(path, len(y), generators).to(y.device), generators)
-        *before, last, _ = times = schedule(path, self.last_step, t_end=0.0)
+        if self._grid is None:
+            return path.sample(target, y, self._times(path, y, generators), generators)
         x = path.prior(y, generators)
-        if before:
+        if self.last_step > 1:
             with torch.no_grad():
-                x = exponential(predict, x, times[:-1], path=path)
-        return PathSample(x, torch.zeros_like(x), last.expand(len(y)).to(y.device), target, y)
+                x = exponential(predict, x, self._grid[:-1], path=path)
+        return PathSample(x, torch.zeros_like(x), x.real.new_full((len(x),), float(self._grid[-2])), target, y)
 
-    def _times(self, path: GaussianPath, count: int, generators: Generators) -> Tensor:
-        share, chosen = uniform(2, count, generators)
+    def _times(self, path: GaussianPath, y: Tensor, generators: Generators) -> Tensor:
+        share, chosen = uniform(2, len(y), generators, y.device)
         times = path.t_min + (path.t_max - path.t_min) * share
         return torch.where(chosen < self.focus, path.t_max, times)
 
     def _noise_loss(self, prediction: Prediction, sample: PathSample) -> Tensor:
         return self.weights["total"] * (prediction.noise - sample.z).abs().square().mean()
 
-    def _estimate_loss(self, spectrum: Tensor, clean: Tensor, target: Tensor, adversary: Adversary | None) -> Tensor:
+    def _estimate_loss(
+        self, spectrum: Tensor, clean: Tensor, target: Tensor, seen: Sequence[Tensor], adversary: Judge | None
+    ) -> Tensor:
         """The distance of the denoised estimate, plus the adversary's loss if there is one."""
         wave = self.model.transform.inverse(spectrum, clean.shape[-1])
         loss = distance(wave, spectrum, clean, target, self.weights, self.model.sample_rate)
-        if adversary is None:
+        adversarial = None if adversary is None else adversary.generator_loss(wave, clean, seen)
+        if adversary is None or adversarial is None:
             return loss
-        adversarial = adversary.generator_loss(wave, clean)
-        return loss + balanced(loss, adversarial, spectrum, self.weights["adversary"], adversary.average)
+        return balanced(loss, adversarial, spectrum, self.weights["adversary"], adversary.average)

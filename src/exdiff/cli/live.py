@@ -1,0 +1,166 @@
+"""`exdiff live`: enhances a stream of raw PCM or a microphone while it is spoken."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from exdiff.cli.common import reporting, say
+from exdiff.cli.completion import model_names
+from exdiff.cli.enhancing.options import RawFormat
+
+if TYPE_CHECKING:
+    from exdiff.inference.live import Live
+
+_LIVE, _OTHER = "speech-live", "speech"
+_DEVICE_SECONDS, _PIPE_SECONDS = 0.03, 0.1  # beyond a hop: devices are regular, pipes come in bursts
+
+
+def live(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="A model's name (see `exdiff models`) or the path of a checkpoint. Default: speech-live if it is in "
+            "the package, otherwise speech.",
+            autocompletion=model_names,
+        ),
+    ] = None,
+    latency_ms: Annotated[
+        float | None, typer.Option(metavar="L", help="Latency of the model, at most. Default: what suits it.")
+    ] = None,
+    raw: Annotated[
+        str, typer.Option(metavar="FORMAT,RATE,CHANNELS", help="Raw PCM, in and out; of sound devices rate, channels.")
+    ] = "s16le,48000,1",
+    input: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE", help="A microphone, by number or part of its name, or default, instead of standard input."
+        ),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="A loudspeaker, likewise, instead of standard output.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Sampling steps; 0 gives the discriminative estimate alone.")
+    ] = None,
+    strength: Annotated[float, typer.Option(min=0.0, max=1.0, metavar="S", help="S * result + (1 - S) * input.")] = 1.0,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Let nothing through: compute everything, however late.")
+    ] = False,
+    device: Annotated[str, typer.Option(metavar="NAME", help="Of the model: auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="CPU threads. Default: 1 for causal models, or one per core."),
+    ] = None,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Let the checkpoint import and run code that it names. Use it only for checkpoints that you trust.",
+        ),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="The summary at the end is a JSON object.")] = False,
+) -> None:
+    """Enhance sound while it is made.
+
+    Raw PCM on standard input becomes raw PCM on standard output, or a microphone is heard on a loudspeaker (pip install
+    'exdiff[live]'). Each sample is late by the latency, which is said at the start. Where computing cannot keep up, the
+    input passes through unchanged, and standard error says so. Ctrl-C ends it.
+    """
+    with reporting():
+        from json import dumps
+
+        import torch
+
+        from exdiff.cli.enhancing.run import thread_count
+        from exdiff.core.machine import keep_memory
+        from exdiff.core.threads import core_count
+        from exdiff.inference.loading import load
+
+        form = RawFormat.parse(raw)
+        keep_memory()
+        chosen = model or _default_model()
+        enhancer = load(chosen, steps=steps, device=device, trust_code=trust_code)
+        stream, trial = (enhancer.live(form.rate, latency_ms=latency_ms, strength=strength) for _ in range(2))
+        count = thread_count(threads) or (1 if stream.frame_by_frame else core_count())
+        torch.set_num_threads(count)
+        say(f"{chosen}: latency {1000 * stream.latency_seconds:.1f} ms at {form.rate} Hz{_load(trial, form)}")
+        summary = _run(stream, form, input, output, wait) | {"model": chosen}
+        say(dumps(summary), prefix="") if json else say(_in_words(summary))
+
+
+def _default_model() -> str:
+    """What is in the package, and suits a live stream best."""
+    from exdiff.checkpoints.checkpoint import embedded
+
+    if _LIVE in embedded():
+        return _LIVE
+    say(f"{_LIVE} is not in this package; using {_OTHER}, which is not causal and has a latency of about a second")
+    return _OTHER
+
+
+def _load(trial: Live, form: RawFormat) -> str:
+    """How much of the time computing takes on this machine; what is slow the first time is done here, too."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+
+    def feed(seconds: float) -> None:
+        noise = rng.uniform(-0.1, 0.1, (form.channels, math.ceil(seconds * form.rate)))
+        trial.process(noise.astype(np.float32))
+
+    feed(trial.latency_seconds + trial.hop_seconds)
+    before, start = trial.run.seconds, trial.run.audio_seconds
+    for _ in range(10 if trial.frame_by_frame else 1):
+        feed(trial.hop_seconds)
+    load = (trial.run.seconds - before) / (trial.run.audio_seconds - start)
+    slow = "; this machine is too slow for it, and much of the input will pass through" if load > 1 else ""
+    return f"; computing takes {load:.0%} of the time{slow}"
+
+
+def _run(stream: Live, form: RawFormat, input: str | None, output: str | None, wait: bool) -> dict[str, Any]:
+    """From the source to the sink until one of them ends, or a signal comes; what happened."""
+    from exdiff.cli.live_devices import Loudspeaker, Microphone
+    from exdiff.cli.live_streams import Pace, drive, standard_input, standard_output
+
+    pace = Pace(stream.hop_seconds + (_PIPE_SECONDS if input is None else _DEVICE_SECONDS))
+    with ExitStack() as stack:
+        source = standard_input(form) if input is None else Microphone(input, form)
+        sink = standard_output(form, stack) if output is None else Loudspeaker(output, form, pace.bound)
+        if isinstance(sink, Loudspeaker):
+            stack.callback(sink.close)
+        buffers = [each.latency for each in (source, sink) if isinstance(each, Microphone | Loudspeaker)]
+        if buffers:
+            say(f"the sound devices add {1000 * sum(buffers):.0f} ms")
+        with suppress(KeyboardInterrupt, BrokenPipeError):
+            drive(stream, form.rate, source, sink, None if wait else pace, say)
+    gaps = sum(each.gaps for each in (source, sink) if isinstance(each, Microphone | Loudspeaker))
+    return {
+        "seconds": round(stream.run.audio_seconds, 3),
+        "latency_ms": round(1000 * stream.latency_seconds, 1),
+        "rtf": round(stream.run.rtf, 3),
+        "passed_through": pace.moments,
+        "passed_through_seconds": round(pace.seconds, 3),
+        "gaps": gaps,
+        "clipped": getattr(sink, "clipped", 0),
+        "sample_rate": form.rate,
+        "channels": form.channels,
+    }
+
+
+def _in_words(summary: dict[str, Any]) -> str:
+    """The summary for people."""
+    text = f"{summary['seconds']:.1f} s, of which computing took {summary['rtf']:.0%}; "
+    if summary["passed_through"]:
+        text += f"{summary['passed_through_seconds']:.1f} s passed through (moments: {summary['passed_through']})"
+    else:
+        text += "nothing passed through"
+    if summary["gaps"]:
+        text += f"; {summary['gaps']} gaps in the sound devices"
+    if summary["clipped"]:
+        text += f"; {summary['clipped']} samples clipped"
+    return text

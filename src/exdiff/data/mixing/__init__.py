@@ -1,0 +1,1 @@
+"""How an example is mixed: voices, interference, rooms, recording, and the stems of songs."""

@@ -1,0 +1,185 @@
+"""Several files under way at once, as on a GPU, which is forced here by a model that computes windows together."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from exdiff.audio import decode, encode
+from exdiff.cli.enhancing import readers
+from exdiff.cli.enhancing.claims import claimed
+from exdiff.cli.enhancing.report import Ledger
+from exdiff.core.errors import ConfigError
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX systems")
+
+
+def records(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def together(batch, batching_model):
+    """`together(...)` enhances tmp_path/in into tmp_path/out, several files at once."""
+    return lambda *arguments: batch("--model", batching_model, *arguments)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The lengths in each call of the model."""
+    from exdiff.inference.generation import Generation
+
+    calls, compute = [], Generation.__call__
+
+    def call(self, requests):
+        calls.append([request.wave.shape[-1] for request in requests])
+        return compute(self, requests)
+
+    monkeypatch.setattr(Generation, "__call__", call)
+    return calls
+
+
+def test_the_results_are_those_of_one_file_after_the_other(tmp_path, batch, together, counted, monkeypatch):
+    monkeypatch.setenv("EXDIFF_PRECISION", "fp32")
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        rate, channels = int(rng.choice([8000, 16000, 44100])), 1 + number % 2
+        sound = rng.normal(0, 0.1, (channels, round(rng.uniform(0.2, 1.2) * rate))).astype(np.float32)
+        encode(tmp_path / "in" / f"{number}.{'wav' if number % 3 else 'flac'}", sound, rate)
+    (tmp_path / "in" / "bad.wav").write_text("no sound")
+    options = ("--format", "wav", "--bit-depth", "float", "--report")
+    assert batch(*options, tmp_path / "one.jsonl").exit_code == 1
+    alone = len(counted)
+    counted.clear()
+    (tmp_path / "out").rename(tmp_path / "one")
+    result = together(*options, tmp_path / "many.jsonl", "--json")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1 and "bad.wav: not a readable" in result.stderr
+    assert sorted(os.listdir(tmp_path / "one")) == sorted(os.listdir(tmp_path / "out"))
+    for name in os.listdir(tmp_path / "one"):
+        wanted, got = decode(tmp_path / "one" / name)[0], decode(tmp_path / "out" / name)[0]
+        assert 10 * np.log10(np.square(got - wanted).sum() / np.square(wanted).sum() + 1e-30) < -100
+    assert sum(map(len, counted)) == alone
+    assert len(counted) < alone / 4
+    one, many = ({r["input"]: r for r in records((tmp_path / f"{name}.jsonl").read_text())} for name in ("one", "many"))
+    assert one.keys() == many.keys() == {r["input"] for r in records(result.stdout)}
+    for source in one:
+        measured = ("seconds", "rtf", "model")
+        assert {k: v for k, v in one[source].items() if k not in measured} == {
+            k: v for k, v in many[source].items() if k not in measured
+        }
+
+
+def test_existing_results_claims_and_collisions(tmp_path, together, noise):
+    for name in ("a.wav", "b.wav", "c.wav", "d.wav", "d.flac"):
+        noise(tmp_path / "in" / name, seconds=0.3)
+    noise(tmp_path / "out" / "a.wav", seconds=0.1)
+    with claimed([tmp_path / "out" / "b.wav"]):
+        result = together("--format", "wav")
+    assert result.exit_code == 1
+    said = result.stderr
+    assert (
+        "a.wav exists" in said and "b.wav: another run writes it now" in said and "tell them apart with {ext}" in said
+    )
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.wav", "c.wav"]
+    options = ("--name", "{stem}.{ext}{suffix}", "--format", "wav")
+    assert together(*options).exit_code == 0
+    assert sorted(os.listdir(tmp_path / "out"))[1:-1] == ["a.wav.wav", "b.wav.wav", "c.wav", "c.wav.wav", "d.flac.wav"]
+    result = together(*options, "--skip-existing")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_stems_add_up(tmp_path, together, noise):
+    songs = [noise(tmp_path / "in" / f"{number}.wav", channels=2, seconds=0.4 + number / 3) for number in range(3)]
+    assert together("--stems").exit_code == 0
+    for number, song in enumerate(songs):
+        stems = [decode(tmp_path / "out" / f"{number}.{what}.wav")[0] for what in ("vocals", "accompaniment")]
+        np.testing.assert_allclose(sum(stems), decode(tmp_path / "in" / f"{number}.wav")[0], atol=1e-7)
+        assert stems[0].shape == song.shape
+
+
+def test_one_file_and_pipes_are_read_by_the_main_thread(tmp_path, together, noise, monkeypatch):
+    monkeypatch.setattr(readers, "threading", None)
+    noise(tmp_path / "in" / "a.wav")
+    assert together().exit_code == 0
+    if hasattr(os, "mkfifo"):
+        noise(tmp_path / "in" / "b.wav")
+        os.mkfifo(tmp_path / "pipe.wav")
+        data = (tmp_path / "in" / "a.wav").read_bytes()
+        threading.Thread(target=(tmp_path / "pipe.wav").write_bytes, args=(data,), daemon=True).start()
+        assert together("--overwrite", tmp_path / "pipe.wav").exit_code == 0
+        assert sorted(os.listdir(tmp_path / "out")) == ["a.wav", "b.wav", "pipe.wav"]
+
+
+def test_a_report_that_cannot_be_written_ends_the_run(tmp_path, together, noise, monkeypatch):
+    for number in range(12):
+        noise(tmp_path / "in" / f"{number}.wav", seconds=1)
+    add = Ledger.add
+
+    def full(self, outcome):
+        if self.counts.total() == 2:
+            raise ConfigError("the disk is full")
+        add(self, outcome)
+
+    monkeypatch.setattr(Ledger, "add", full)
+    monkeypatch.setattr(readers, "_MOST_READERS", 3)
+    result = together()
+    assert (result.exit_code, result.stderr) == (2, "exdiff: error: the disk is full\n")
+    assert not list((tmp_path / "out").glob(".*"))
+    assert len(os.listdir(tmp_path / "out")) < 12
+    assert "reader" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize(("limit", "count"), [(1 << 20, 64), (256, 32), (5, 1)])
+def test_readers_open_no_more_files_than_they_may(tmp_path, together, noise, monkeypatch, limit, count):
+    started = []
+    monkeypatch.setattr(readers, "_open_files", lambda: limit)
+    monkeypatch.setattr(
+        readers._Readers, "run", lambda self: started.append(len(self._threads)) or self._threads.clear()
+    )
+    for number in range(70):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{number}.wav").touch()
+    together()
+    assert started == [count]
+    assert readers._open_files() == limit
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_ended_run_leaves_nothing_unfinished(tmp_path, process, noise, batching_model, name):
+    for number in range(3):
+        noise(tmp_path / "in" / f"{number}.wav", seconds=300)
+    running = process("--model", batching_model)
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "out").glob(".*.part"))) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    running.send_signal(getattr(signal, name))
+    _, stderr = running.communicate(timeout=60)
+    assert (running.returncode, stderr) == (130, "exdiff: interrupted; unfinished files were removed\n")
+    assert os.listdir(tmp_path / "out") == []
+
+
+@posix
+@pytest.mark.parametrize("how", ["together", "--jobs=2", "--jobs=1"])
+def test_a_signal_parts_no_finished_file_from_its_line_in_the_report(tmp_path, process, noise, batching_model, how):
+    for number in range(30):
+        noise(tmp_path / "in" / f"{number}.wav", seconds=0.5)
+    report = tmp_path / "r.jsonl"
+    running = process(
+        "--report", report, *(["--model", batching_model] if how == "together" else [how, "--threads", 1])
+    )
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "out").glob("[!.]*"))) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    running.send_signal(signal.SIGHUP)
+    running.communicate(timeout=60)
+    done = Counter(os.path.basename(r["input"]) for r in records(report.read_text()) if r["status"] == "done")
+    assert done == Counter(os.listdir(tmp_path / "out"))
