@@ -7,8 +7,8 @@ let about, name, before, started;
 worker.onmessage = ({ data }) => {
   if (data.error) fail(data.error);
   else if (data.about) ready(data.about);
-  else if (data.done) progress(data.done);
-  else finish(data.enhanced);
+  else if (data.enhanced) finish(data.enhanced);
+  else progress(data.done);
 };
 worker.onerror = () => fail("onnxruntime-web is not here: type npm install in this folder");
 worker.postMessage({ model });
@@ -25,7 +25,10 @@ function fail(message) {
   part("file").disabled = !about;
 }
 
-part("file").onchange = ({ target }) => target.files[0] && open(target.files[0]);
+part("file").onchange = ({ target }) => {
+  if (target.files[0]) open(target.files[0]);
+  target.value = ""; // so that the same file can be chosen again
+};
 for (const kind of ["dragover", "dragleave", "drop"])
   document.addEventListener(kind, (event) => {
     event.preventDefault();
@@ -55,11 +58,13 @@ async function open(file) {
 function progress(done) {
   const passed = (performance.now() - started) / 1000;
   part("progress").value = done;
-  part("status").textContent = `${name}: ${Math.round(100 * done)} %` + (done ? `, ${clock((passed / done) * (1 - done))} left` : "");
+  const left = done ? `, ${clock((passed / done) * (1 - done))} left` : "";
+  part("status").textContent = `${name}: ${Math.round(100 * done)} %${left}`;
 }
 
 function finish(enhanced) {
-  const after = new AudioBuffer({ length: before.length, numberOfChannels: enhanced.length, sampleRate: before.sampleRate });
+  const { length, sampleRate } = before;
+  const after = new AudioBuffer({ length, sampleRate, numberOfChannels: enhanced.length });
   enhanced.forEach((signal, i) => after.copyToChannel(signal, i));
   const seconds = (performance.now() - started) / 1000;
   part("status").textContent = `${name}: ${clock(before.duration)} of sound in ${seconds.toFixed(1)} s`;

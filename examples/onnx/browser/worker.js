@@ -9,7 +9,7 @@ onmessage = async ({ data }) => {
   try {
     if (data.model) {
       const answer = await fetch(data.model);
-      if (!answer.ok) throw new Error(`${data.model} is not here: type exdiff export speech speech.onnx in this folder`);
+      if (!answer.ok) throw new Error(`${data.model} is not here: type exdiff export speech speech.onnx`);
       const bytes = new Uint8Array(await answer.arrayBuffer());
       about = metadata(bytes);
       session = await ort.InferenceSession.create(bytes);
@@ -24,7 +24,8 @@ onmessage = async ({ data }) => {
 };
 
 async function enhance(signals) {
-  const [rate, channels, length, hop] = ["sample_rate", "channels", "window_samples", "hop_samples"].map((key) => +about[key]);
+  const keys = ["sample_rate", "channels", "window_samples", "hop_samples"];
+  const [rate, channels, length, hop] = keys.map((key) => +about[key]);
   const fade = Math.floor(rate / 10), seam = Math.floor((length - hop - fade) / 2), total = signals[0].length;
   const rise = (i) => Math.sin((Math.PI / 2) * (i + 0.5) / fade) ** 2;
   const enhanced = signals.map(() => new Float32Array(total));
@@ -34,7 +35,8 @@ async function enhance(signals) {
     for (let window = 0; window < count; window++) {
       const start = window * hop, size = Math.min(length, total - start);
       const input = new Float32Array(channels * size); // mono is given to a stereo model twice
-      for (let c = 0; c < channels; c++) input.set(signals[group[c % group.length]].subarray(start, start + size), c * size);
+      for (let c = 0; c < channels; c++)
+        input.set(signals[group[c % group.length]].subarray(start, start + size), c * size);
       const output = await session.run({ noisy: new ort.Tensor("float32", input, [channels, size]) });
       const result = output.enhanced.data;
       for (let i = 0; i < size; i++) {

@@ -31,7 +31,7 @@ PURPOSES = {
     "words": "the metric wer, word errors",
     "compare": "the page of `exdiff compare`",
     "train": "training by several processes, TensorBoard",
-    "export": "models in the ONNX format as extractors",
+    "export": "models as ONNX files, and ONNX files as extractors",
     "shards": "data sets as tar files",
     "live": "microphones and loudspeakers in `exdiff live`",
 }

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
@@ -12,10 +9,11 @@ import torch
 from exdiff.checkpoints.export.graphs import Evaluation, Extraction, Waveform, Whole
 from exdiff.core.errors import ConfigError
 from exdiff.inference.loading import from_recipe
+from exdiff.model.backbones import BACKBONES
 from exdiff.model.diffusion import PATHS
 from exdiff.model.fusion import FUSIONS
 from exdiff.model.nn.sequences import SEQUENCES
-from exdiff.model.samplers import SAMPLERS, schedule
+from exdiff.model.samplers import SAMPLERS
 
 
 def outputs(graph, inputs, real):
@@ -49,7 +47,11 @@ OTHERS = [
     {"extractor": "{type: resunet30, channels: [4, 6], n_fft: 256, hop_length: 80}"},
     {"extractor": "{type: causal, channels: [8, 12], middle: 1, hidden: 8}"},
     {"extractor": "", "fusion": ""},
-    {"backbone": "{type: ncsnpp, nf: 8, ch_mult: [1, 2], num_res_blocks: 1}"},
+    *(
+        {"backbone": f"{{type: {name}, nf: 8, ch_mult: [1, 2], num_res_blocks: 1}}"}
+        for name in BACKBONES
+        if name != "compact"
+    ),
 ]
 
 
@@ -108,22 +110,3 @@ def test_noise_makes_a_difference_and_may_be_longer_than_needed(small_speech):
     longer = torch.cat([noise, torch.ones(*noise.shape[:3], 5, 2)], 3)
     assert torch.equal(outputs(graph, [noisy, longer], real=True)[0], wanted)
     assert float((outputs(graph, [noisy, 0 * noise], real=True)[0] - wanted).norm() / wanted.norm()) > 0.01
-
-
-def test_the_parts_make_a_whole(small_speech):
-    """A sampler of one's own, on arrays: the recipe's, two exponential steps on the Brownian path."""
-    model, recipe = small_speech("enhancer.floor_db=null")
-    whole, noisy = Whole(model, recipe, 2), Whole(model, recipe, 2).signal(0.7)
-    found = dict(zip(Extraction(model, recipe).outputs, Extraction(model, recipe)(noisy), strict=True))
-    score = Evaluation(model, recipe)
-    x = y = found["mixture_spectrum"]
-    keys = set(inspect.signature(schedule).parameters) & set(recipe.sampler) - {"steps"}
-    times = schedule(model.path, 2, **{key: recipe.sampler[key] for key in keys})
-    for t, s in pairwise(times):
-        found |= {"x": x, "t": t[None]}
-        (denoised,) = score(*(found[name] for name in score.inputs))
-        ratio = ((s * (1 - s)) / (t * (1 - t))).sqrt() if t < 1 else 0.0
-        x = (1 - s) * denoised + s * y + ratio * (x - (1 - t) * denoised - t * y)
-    (enhanced,) = Waveform(model, recipe)(x, found["gain"])
-    (wanted,) = whole(noisy)
-    assert float((enhanced - wanted).norm() / wanted.norm()) < 1e-5

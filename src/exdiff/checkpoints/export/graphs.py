@@ -46,6 +46,7 @@ class Graph(nn.Module, ABC):
         self.model, self.recipe, self.real = model, recipe, False
         self.register_buffer("one", torch.tensor(1))
         self.one: Tensor
+        self.eval()  # the exporter gives everything back the mode in which it found the graph
 
     @abstractmethod
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:

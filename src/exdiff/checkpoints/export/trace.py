@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,7 +26,7 @@ def traced(graph: Graph, details: Mapping[str, Any]) -> bytes:
     """The graph as an ONNX file.
 
     Args:
-        graph: with its weights in float32, without gradients.
+        graph: on the CPU, in float32 and evaluation mode.
         details: metadata beside those of the model.
 
     Raises:
@@ -36,22 +36,13 @@ def traced(graph: Graph, details: Mapping[str, Any]) -> bytes:
     try:
         import onnx
     except ImportError:
-        raise ConfigError(
-            "an ONNX file needs the packages onnx and onnxruntime: pip install 'exdiff[export]'"
-        ) from None
-    example, shapes = graph.example(graph.signal(_SECONDS)), _shapes(graph)
-    axes = {name: {i: size for i, size in enumerate(shape) if isinstance(size, str)} for name, shape in shapes.items()}
-    names = {"input_names": list(graph.inputs), "output_names": list(graph.outputs), "dynamic_axes": axes}
-    options = {"opset_version": OPSET, "do_constant_folding": False}  # which would store matrices that can be computed
+        raise ConfigError("an ONNX file needs onnx and onnxruntime: pip install 'exdiff[export]'") from None
+    shapes = _shapes(graph)
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "graph.onnx")
         try:
             graph.real = True
-            # When it fails, torch prints the whole graph.
-            with warnings.catch_warnings(), mock.patch.object(torch._C, "_jit_onnx_log", create=True):
-                warnings.simplefilter("ignore")
-                # The newer exporter needs a further package and minutes, and fixes sizes that depend on the length.
-                torch.onnx.export(graph, example, file, dynamo=False, **names, **options)
+            _trace(graph, shapes, file)
         except Exception as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             message = f"this model cannot be exported: no ONNX graph of its {graph.name} ({reason})"
@@ -65,6 +56,23 @@ def traced(graph: Graph, details: Mapping[str, Any]) -> bytes:
     _halve(proto)
     onnx.helper.set_model_props(proto, _metadata(graph, details))
     return proto.SerializeToString()
+
+
+def _trace(graph: Graph, shapes: Mapping[str, Sequence[int | str]], file: str) -> None:
+    silent = mock.patch.object(torch._C, "_jit_onnx_log", create=True)  # when it fails, torch prints the whole graph
+    with warnings.catch_warnings(), torch.enable_grad(), silent:  # without gradients some networks write in place
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph,
+            graph.example(graph.signal(_SECONDS)),
+            file,
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_axes={n: {i: s for i, s in enumerate(sizes) if isinstance(s, str)} for n, sizes in shapes.items()},
+            opset_version=OPSET,
+            do_constant_folding=False,  # which would store matrices that can be computed
+            dynamo=False,  # the newer exporter needs a further package and minutes, and rounds some sizes wrongly
+        )
 
 
 def _shapes(graph: Graph) -> dict[str, list[int | str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -66,7 +65,7 @@ def export(
     """Write a model as one ONNX file, or as three for a sampler of one's own; existing files are replaced.
 
     Args:
-        model: with its weights.
+        model: on the CPU, in float32 and evaluation mode, as `load_model` returns it.
         recipe: of the model.
         out: the file, or for the parts the name from which theirs are made, see `paths`.
         steps: of the recipe's sampler, in the whole model; 0 gives the extractor's estimate.
@@ -83,7 +82,6 @@ def export(
     files = paths(out, parts)
     if parts and model.backbone is None:
         raise ConfigError("this model is an extractor alone, which is one file: leave --parts out")
-    model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
     graphs: Sequence[Graph] = [Whole(model, recipe, steps)]
     if parts:
         graphs = [kind(model, recipe) for kind in (Extraction, Evaluation, Waveform)]
