@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 
@@ -35,3 +37,27 @@ def enhancer(network):
         return Enhancer(network(channels), "predictor_corrector", **{"steps": 2, **SHORT, **options})
 
     return make
+
+
+@pytest.fixture
+def in_threads():
+    """`in_threads(work, count)` -> results or errors of work(0), work(1), ...; one that hangs fails."""
+
+    def run(work, count):
+        found = {}
+
+        def one(number):
+            try:
+                found[number] = work(number)
+            except Exception as error:
+                found[number] = error
+
+        threads = [threading.Thread(target=one, args=(number,), daemon=True) for number in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive(), "it waits for ever"
+        return [found[number] for number in range(count)]
+
+    return run

@@ -29,18 +29,6 @@ class Recorder:
         return items
 
 
-def in_threads(work, count):
-    """Runs `work(number)` in threads and gives the results; a test that hangs fails."""
-    found = {}
-    threads = [threading.Thread(target=lambda n=n: found.update({n: work(n)}), daemon=True) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(SECONDS)
-        assert not thread.is_alive(), "it waits for ever"
-    return [found[number] for number in range(count)]
-
-
 @pytest.fixture
 def patient(monkeypatch):
     """A batch that is not full waits until all calls wait."""
@@ -48,7 +36,7 @@ def patient(monkeypatch):
     monkeypatch.setattr(module, "_PATIENCE_SECONDS", SECONDS)
 
 
-def test_items_of_all_calls_fill_one_batch(patient):
+def test_items_of_all_calls_fill_one_batch(patient, in_threads):
     compute, start = Recorder(), threading.Barrier(4)
     batcher = Batcher(compute, room=40)
 
@@ -92,7 +80,7 @@ def test_an_item_that_is_too_large_makes_a_batch_of_its_own():
         assert batcher.result(batcher.submit("large", "kind", 10)) == "large"
 
 
-def test_a_call_that_is_busy_does_not_keep_the_others_waiting():
+def test_a_call_that_is_busy_does_not_keep_the_others_waiting(in_threads):
     batcher = Batcher(Recorder(), room=100)
     with batcher.call():  # it never submits anything
 
@@ -103,7 +91,7 @@ def test_a_call_that_is_busy_does_not_keep_the_others_waiting():
         assert in_threads(work, 1) == [0]
 
 
-def test_a_call_that_goes_away_lets_the_others_go_on(patient):
+def test_a_call_that_goes_away_lets_the_others_go_on(patient, in_threads):
     batcher, waits = Batcher(Recorder(), room=100), threading.Event()
 
     def work(number):

@@ -28,25 +28,6 @@ def sound(seconds, rate=RATE, channels=1, seed=0):
     return np.random.default_rng(seed).normal(0, 0.1, (channels, round(seconds * rate))).astype(np.float32)
 
 
-def in_threads(work, count):
-    """Runs `work(number)` in threads and gives the results or errors; a test that hangs fails."""
-    found = {}
-
-    def one(number):
-        try:
-            found[number] = work(number)
-        except Exception as error:
-            found[number] = error
-
-    threads = [threading.Thread(target=one, args=(number,), daemon=True) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(SECONDS)
-        assert not thread.is_alive(), "it waits for ever"
-    return [found[number] for number in range(count)]
-
-
 @pytest.fixture
 def watched(enhancer):
     """`watched(model=True, ...)` -> an Enhancer, and a list that gets the lengths in each call of its model.
@@ -78,7 +59,7 @@ def patient(monkeypatch):
     monkeypatch.setattr(batcher, "_PATIENCE_SECONDS", SECONDS)
 
 
-def test_recordings_of_any_length_rate_and_channels_share_batches(enhancer, watched):
+def test_recordings_of_any_length_rate_and_channels_share_batches(enhancer, watched, in_threads):
     rng = np.random.default_rng(3)
     cases = [(rng.uniform(0.1, 1.4), int(rng.choice([8000, 16000, 44100])), number % 2 + 1) for number in range(8)]
     audio = [sound(*case, seed=number) for number, case in enumerate(cases)]
@@ -92,7 +73,7 @@ def test_recordings_of_any_length_rate_and_channels_share_batches(enhancer, watc
     assert len(calls) < sum(map(len, calls)) / 2
 
 
-def test_clips_fill_batches_although_their_lengths_differ(watched, patient):
+def test_clips_fill_batches_although_their_lengths_differ(watched, patient, in_threads):
     """200 clips of 2 to 4 s in 64 threads, as `exdiff enhance` has them, and windows of 10 s."""
     made, calls = watched(model=False, batch_windows=8, segment_seconds=10.0, overlap_seconds=2.0)
     clips, lock = iter(np.random.default_rng(0).uniform(2, 4, 200)), threading.Lock()
@@ -128,7 +109,7 @@ def test_a_long_recording_fills_batches_alone(enhancer, watched, patient):
     assert decibels(streamed, got) < -100
 
 
-def test_a_stream_holds_two_batches_at_most(watched):
+def test_a_stream_holds_two_batches_at_most(watched, in_threads):
     """However fast it is read, and however much there is of it."""
     made, _ = watched(model=False, batch_windows=3)
     read = 0
@@ -150,7 +131,7 @@ def test_a_stream_holds_two_batches_at_most(watched):
     assert made.engine._batcher._flying == 0
 
 
-def test_streams_that_end_at_different_times_and_one_that_pauses(watched):
+def test_streams_that_end_at_different_times_and_one_that_pauses(watched, in_threads):
     made, _ = watched(batch_windows=4)
     paused = made.stream(iter([sound(3)]), RATE)
     next(paused)
@@ -173,7 +154,7 @@ def test_interleaved_streams_of_one_thread(enhancer, watched):
         assert decibels(np.concatenate(parts[number], axis=1), enhancer()(item, RATE, seed=number)) < -100
 
 
-def test_a_call_that_fails_does_not_disturb_the_others(enhancer, watched):
+def test_a_call_that_fails_does_not_disturb_the_others(enhancer, watched, in_threads):
     made, _ = watched(batch_windows=8)
     bad = sound(1)
     bad[0, 100] = np.nan
@@ -195,7 +176,7 @@ def test_a_call_that_fails_does_not_disturb_the_others(enhancer, watched):
         assert decibels(got[number], enhancer()(sound(1.5, seed=number), RATE)) < -100
 
 
-def test_a_signal_that_diverges_fails_alone(watched):
+def test_a_signal_that_diverges_fails_alone(watched, in_threads):
     made, _ = watched(batch_windows=8)
     compute = made.engine._batcher._compute
 
@@ -209,7 +190,7 @@ def test_a_signal_that_diverges_fails_alone(watched):
     assert [isinstance(item, np.ndarray) for item in got] == [True, False, True, True]
 
 
-def test_calls_that_wait_can_be_cancelled(watched):
+def test_calls_that_wait_can_be_cancelled(watched, in_threads):
     made, calls = watched(batch_windows=2)
     begun, go, compute = threading.Event(), threading.Event(), made.engine._batcher._compute
 
@@ -242,7 +223,7 @@ def test_nothing_to_compute_and_next_to_nothing(watched, audio):
     assert bool(calls) == audio.any()
 
 
-def test_stems_share_batches_with_results(enhancer, watched):
+def test_stems_share_batches_with_results(enhancer, watched, in_threads):
     made, _ = watched(batch_windows=6)
     songs = [sound(1.5, seed=n) for n in range(4)]
     got = in_threads(lambda n: made.separate(songs[n], RATE) if n % 2 else made(songs[n], RATE), 4)

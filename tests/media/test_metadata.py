@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from tagged import target, write
 
 from exdiff.audio import decode
-from exdiff.audio.codecs import CODECS, CONTAINERS
+from exdiff.audio.codecs import CONTAINERS
 from exdiff.audio.encode import AudioWriter
 from exdiff.audio.tags.metadata import Metadata, lost, read_metadata
 from exdiff.audio.tags.mp4_tags import add_tags
-from exdiff.audio.targets import Target
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -26,7 +26,6 @@ TAGS = {
     "date": "2021", "track": "3/12", "disc": "1/2", "comment": "two words", "copyright": "G", "MY_TAG": "own",
 }  # fmt: skip
 CHAPTERS = [(0.0, 0.2, "One"), (0.2, 0.35, "Zwei"), (0.35, 0.5, "三")]
-NOISE = 0.1 * np.random.default_rng(0).standard_normal((2, 24000)).astype(np.float32)
 # What each container keeps: tags, a cover, chapters, language.
 KEEPS = {
     "wav": "tcel", "rf64": "tcel", "w64": "", "aiff": "tcel", "aifc": "tcel", "caf": "tl", "au": "", "flac": "tcel",
@@ -46,18 +45,6 @@ def everything(**changes):
     """Metadata of every kind; the words are those of nobody."""
     full = Metadata(dict(TAGS), [("image/jpeg", image("JPEG"))], list(CHAPTERS), "deu", ("default",))
     return replace(full, **changes)
-
-
-def target(container, codec=None, suffix=None):
-    codec = codec or CONTAINERS[container].codecs[0]
-    bits = CODECS[codec].bits[:1] or (0,)
-    return Target(container, codec, suffix or f".{CONTAINERS[container].suffixes[0]}", *bits, None, 48000, ("FL", "FR"))
-
-
-def write(path, metadata, wanted):
-    with AudioWriter(path, 48000, 2, target=wanted, metadata=metadata) as writer:
-        writer.write(NOISE)
-    return writer.notes
 
 
 def probe(path):

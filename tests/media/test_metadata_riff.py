@@ -6,27 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+from tagged import NOISE, target, write
 
-from exdiff.audio.codecs import CODECS, CONTAINERS
 from exdiff.audio.tags.chunks import read_chunks
 from exdiff.audio.tags.metadata import Metadata, read_metadata
-from exdiff.audio.targets import Target
 from exdiff.audio.writing.writer import AudioWriter
-
-NOISE = 0.1 * np.random.default_rng(0).standard_normal((2, 24000)).astype(np.float32)
-
-
-def target(container, codec=None, suffix=None):
-    codec = codec or CONTAINERS[container].codecs[0]
-    bits = CODECS[codec].bits[:1] or (0,)
-    return Target(container, codec, suffix or f".{CONTAINERS[container].suffixes[0]}", *bits, None, 48000, ("FL", "FR"))
-
-
-def write(path, metadata, wanted):
-    with AudioWriter(path, 48000, 2, target=wanted, metadata=metadata) as writer:
-        writer.write(NOISE)
-    return writer.notes
-
 
 BEXT = b"my take".ljust(256, b"\0") + b"a recorder".ljust(32, b"\0") + bytes(32) + b"2024-05-0610:11:12" + bytes(278)
 CUE = struct.pack("<I", 1) + struct.pack("<II4sIII", 1, 4000, b"data", 0, 0, 4000)

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -17,6 +18,14 @@ from exdiff.core.errors import ConfigError, ExDiffError
 SOME_FAILED = 1
 NOTHING_DONE = 2
 INTERRUPTED = 130  # the shell's code for a process that SIGINT ended
+
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="Let the checkpoint import and run code that it names. Use it only for checkpoints that you trust.",
+    ),
+]
 
 
 def say(text: str, prefix: str = "exdiff: ") -> None:

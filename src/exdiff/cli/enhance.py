@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, check_new_files, named_path, reporting, say
+from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, TrustCode, check_new_files, named_path, reporting, say
 from exdiff.cli.completion import model_names, sampler_names
 from exdiff.cli.enhancing.options import (
     BitDepth,
@@ -125,13 +125,7 @@ def enhance(
             help="Append one JSON object per file; files that it lists as done are skipped.",
         ),
     ] = None,
-    trust_code: Annotated[
-        bool,
-        typer.Option(
-            "--trust-code",
-            help="Let the checkpoint import and run code that it names. Use it only for checkpoints that you trust.",
-        ),
-    ] = False,
+    trust_code: TrustCode = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file on standard output.")] = False,
 ) -> None:
     """Enhance audio.

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from exdiff.cli.common import check_new_files, named_path, reporting, say
+from exdiff import __version__
+from exdiff.cli.common import TrustCode, check_new_files, named_path, reporting, say
 from exdiff.cli.completion import model_names
 
 
@@ -35,13 +36,7 @@ def export(
         ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
-    trust_code: Annotated[
-        bool,
-        typer.Option(
-            "--trust-code",
-            help="Let the checkpoint import and run code that it names. Use it only for checkpoints that you trust.",
-        ),
-    ] = False,
+    trust_code: TrustCode = False,
 ) -> None:
     """Write a model as an ONNX file, which runs without PyTorch and exdiff.
 
@@ -61,8 +56,8 @@ def export(
         recipe, model = load_recipe(name), enhancer.model
         grid = Grid.of_seconds(enhancer.segment_seconds, enhancer.overlap_seconds, 0, model.sample_rate)
         grid = grid.aligned(Fraction(model.alignment))
-        windows = {"window_samples": grid.length, "hop_samples": grid.hop}
-        for file in write(model, recipe, out, steps=enhancer.steps, parts=parts, details=windows):
+        details = {"exdiff": __version__, "window_samples": grid.length, "hop_samples": grid.hop}
+        for file in write(model, recipe, out, steps=enhancer.steps, parts=parts, details=details):
             megabytes = file.path.stat().st_size / 1e6
             say(
                 f"wrote {file.path}: {', '.join(file.inputs)} -> {', '.join(file.outputs)}, {megabytes:.1f} MB, "

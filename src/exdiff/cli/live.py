@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exdiff.cli.common import reporting, say
+from exdiff.cli.common import TrustCode, reporting, say
 from exdiff.cli.completion import model_names
 from exdiff.cli.enhancing.options import RawFormat
 
@@ -56,13 +56,7 @@ def live(
         int | None,
         typer.Option(min=1, metavar="N", help="CPU threads. Default: 1 for causal models, or one per core."),
     ] = None,
-    trust_code: Annotated[
-        bool,
-        typer.Option(
-            "--trust-code",
-            help="Let the checkpoint import and run code that it names. Use it only for checkpoints that you trust.",
-        ),
-    ] = False,
+    trust_code: TrustCode = False,
     json: Annotated[bool, typer.Option("--json", help="The summary at the end is a JSON object.")] = False,
 ) -> None:
     """Enhance sound while it is made.

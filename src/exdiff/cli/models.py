@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from exdiff.cli.common import reporting, say
+from exdiff.cli.common import TrustCode, reporting, say
 from exdiff.cli.completion import model_names
 
 app = typer.Typer(help="List the models, describe one, or install one.", rich_markup_mode=None)
@@ -68,13 +68,7 @@ def info(
         str,
         typer.Argument(metavar="NAME", help="A model's name or the path of a checkpoint.", autocompletion=model_names),
     ],
-    trust_code: Annotated[
-        bool,
-        typer.Option(
-            "--trust-code",
-            help="Let the checkpoint import and run code that it names. Use it only for checkpoints that you trust.",
-        ),
-    ] = False,
+    trust_code: TrustCode = False,
 ) -> None:
     """Show licence, size, parts and default settings of a model."""
     with reporting():

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+import exdiff
 from exdiff.checkpoints.checkpoint import build_model, save_model
 from exdiff.checkpoints.export import export
 from exdiff.core.recipe import Recipe
@@ -58,5 +59,5 @@ def exported(checkpoint):
     from exdiff.checkpoints.checkpoint import load_model
 
     model, recipe = load_model(checkpoint / "model")
-    details = {"window_samples": 48000, "hop_samples": 3 * 32 * 255}
+    details = {"exdiff": exdiff.__version__, "window_samples": 48000, "hop_samples": 3 * 32 * 255}
     return export(model, recipe, checkpoint / "speech.onnx", steps=1, details=details)[0]

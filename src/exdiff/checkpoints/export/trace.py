@@ -13,7 +13,6 @@ from unittest import mock
 import numpy as np
 import torch
 
-from exdiff import __version__
 from exdiff.checkpoints.export.graphs import Graph, Whole
 from exdiff.core.errors import CheckpointError, ConfigError
 
@@ -117,7 +116,6 @@ def _metadata(graph: Graph, details: Mapping[str, Any]) -> dict[str, str]:
         "part": graph.name,
         "description": recipe.description,
         "licence": recipe.licence,
-        "exdiff": __version__,
         "sample_rate": model.sample_rate,
         "channels": model.channels,
         "transform": recipe.transform,

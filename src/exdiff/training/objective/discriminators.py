@@ -5,6 +5,8 @@ Both take signals [B, K, T]: the one to judge and, if the judgement is condition
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,7 +16,7 @@ from exdiff.core.machine import fast_layout
 from exdiff.training.objective.spectra import power, spectra
 
 
-class Discriminator(nn.Module):
+class Discriminator(nn.Module, ABC):
     """Signals [B, K, T] -> the feature maps of every layer; the last is the verdict (1: real, 0: generated)."""
 
     def __init__(self, layers: list[nn.Module], width: int) -> None:
@@ -30,9 +32,9 @@ class Discriminator(nn.Module):
             maps.append(x)
         return [*maps, self.verdict(x)]
 
+    @abstractmethod
     def image(self, signals: Tensor) -> Tensor:
         """What is looked at, [B, channels, height, width]."""
-        raise NotImplementedError
 
 
 class SpectralDiscriminator(Discriminator):
