@@ -1,9 +1,12 @@
 """Signals end a run like Ctrl-C, once, and none is lost."""
 
 import io
+import json
 import signal
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -92,3 +95,50 @@ def test_an_error_after_a_signal_is_no_error_of_the_file(signals, tmp_path, run,
     monkeypatch.setattr(enhance_file, where, cut)
     result = run("enhance", tmp_path, "--model", model, "--steps", 0)
     assert (result.exit_code, result.stderr) == (130, "exdiff: interrupted; unfinished files were removed\n")
+
+
+class SignalAtLine:
+    """A trace function that sends a signal before the given line executed of the files that create and name outputs."""
+
+    def __init__(self, line):
+        self.left = line
+
+    def __call__(self, frame, event, argument):
+        if not any(part in frame.f_code.co_filename for part in ("/enhancing/", "/writing/", "/ending.py")):
+            return None
+        if event == "line":
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGTERM)
+        return self
+
+
+# An interrupt between the opening of a file and its `with` leaves the closing to the garbage collector, which says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("part", range(4))
+def test_wherever_a_signal_comes_a_file_is_finished_and_reported_or_gone(tmp_path, signals, run, noise, model, part):
+    for name in ("x.wav", "y.flac"):
+        noise(tmp_path / "in" / name, seconds=0.1)
+
+    def signalled(line):
+        """Enhance with a signal before that line; the outputs, and the lines that were left."""
+        out, report = tmp_path / str(line), tmp_path / f"{line}.jsonl"
+        ENDING.wanted = ENDING._held = False
+        signal.signal(signal.SIGTERM, ENDING.handle)
+        trace = SignalAtLine(line)
+        sys.settrace(trace)
+        try:
+            result = run("enhance", tmp_path / "in", "-o", out, "--report", report, "--model", model, "--steps", 0)
+        finally:
+            sys.settrace(None)
+        lines = report.read_text().splitlines() if report.exists() else []
+        done = [Path(json.loads(line)["input"]).name for line in lines]
+        assert sorted(path.name for path in out.glob("*")) == sorted(done)
+        assert result.exit_code == (130 if trace.left <= 0 else 0)
+        return trace.left
+
+    most = 10**9
+    signalled(most)  # whose lines include what is done once in a process
+    count = most - signalled(most)
+    for line in np.random.default_rng(part).integers(1, count, 12).tolist():
+        assert signalled(line) <= 0

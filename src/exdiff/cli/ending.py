@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
@@ -16,7 +18,9 @@ class Ending:
     """Whether the run has to end.
 
     A handler that raises is not enough: what it raises within a callback of a C library, soundfile's say, or within a
-    finaliser is printed and lost. So it is also noted here, and the work looks here from block to block.
+    finaliser is printed and lost, and what it raises between the creation of a file and the line that remembers it
+    leaves that file behind. So it is also noted here, the work looks here from block to block, and holds the signals
+    back except where it reads and computes. Signals reach the main thread alone; in others `hold` does nothing.
     """
 
     def __init__(self) -> None:
@@ -43,7 +47,21 @@ class Ending:
 
     def hold(self) -> None:
         """From here to `release`, signals wait: a file gets its name and its line in the report, or neither."""
-        self._held = True
+        if threading.current_thread() is threading.main_thread():
+            self._held = True
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Raise at once, also while signals are held: around what may take long and leaves nothing behind."""
+        held = self._held
+        if threading.current_thread() is threading.main_thread():
+            self._held = False
+        try:
+            self.check()
+            yield
+            self.check()
+        finally:
+            self._held = held
 
     def release(self) -> None:
         """Raise KeyboardInterrupt if a signal has come meanwhile."""

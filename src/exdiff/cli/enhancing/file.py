@@ -45,19 +45,23 @@ def enhance_file(
         AudioError: the source cannot be read, or an output cannot be written; then no output is left.
     """
     start = time.perf_counter()
+    ENDING.hold()  # until the caller has noted the outcome; so whatever is created is also remembered and removed
     with ExitStack() as stack:
-        reader = stack.enter_context(_reader(task.source, options))
+        with ENDING.interruptible():
+            reader = stack.enter_context(_reader(task.source, options))
         info = reader.info
         if not task.to_pipe:
             stack.enter_context(claimed(task.outputs))
         ready()
         call: CallOptions = {"seed": options.seed, "strength": options.strength}
         notes: list[str] = []
-        with _writers(task, reader, options, notes) as writers:
+        with _writers(task, reader, options, notes) as writers, ENDING.interruptible():
             frames = nfe = 0
             for count, evaluations in write_parts(reader, writers, task.whats, enhancer, call, _bits(writers[0])):
                 frames, nfe = frames + count, max(nfe, evaluations)
                 advance(count / info.sample_rate)
+            for writer in writers:
+                writer.finish()
         warnings = [*reader.notes, *notes, *_warnings(writers)]
         missing = list(reader.missing)
     if missing:
@@ -88,7 +92,7 @@ def _reader(source: Path, options: Options) -> Iterator[AudioReader]:
 def _writers(
     task: EnhanceTask, reader: AudioReader, options: Options, notes: list[str]
 ) -> Iterator[list[AudioWriter] | list[PipeWriter]]:
-    """Writers for all outputs of a task; none gets its name before all are complete."""
+    """Writers for all outputs of a task; none gets its name before the `with` block, which finishes them, has ended."""
     info = reader.info
     with ExitStack() as stack:
         if task.to_pipe:
@@ -105,10 +109,6 @@ def _writers(
                 stack.enter_context(_file_writer(path, task, info, target, metadata, options)) for path in task.outputs
             ]
         yield writers  # type: ignore[misc]
-        ENDING.check()
-        for writer in writers:
-            writer.finish()
-        ENDING.hold()
 
 
 def _file_writer(
