@@ -16,7 +16,7 @@ from exdiff.training.batches import MicroBatch
 from exdiff.training.log import RunningMeans
 from exdiff.training.options import Options
 from exdiff.training.setup import _state_of
-from exdiff.training.step import train_step
+from exdiff.training.step import _update_average, train_step
 from exdiff.training.world import World
 
 NARROW = ["data={type: synthetic}", "extractor.channels=[8, 12]", "extractor.blocks=1", "extractor.middle=1"]
@@ -159,6 +159,18 @@ def test_a_bad_batch_spoils_nothing(bad, optimiser):
     assert all(v.isfinite().all() for v in state.ema.module.state_dict().values())
     train_step(state, batch, 1e-3, options, world)
     assert any(not torch.equal(value, flat(before)[key]) for key, value in flat(state.model.state_dict(), "0").items())
+
+
+@pytest.mark.parametrize(("decay", "steps"), [(0.999, 100), (0.9, 500)])
+def test_the_average_of_a_short_run_forgets_the_first_weights(decay, steps):
+    """With weights that grow by one a step, it stays a few steps behind; a constant 0.999 would hold 90 % after 100."""
+    state, *_ = prepared("debug", "cpu")
+    averaged, weight = (next(iter(m.parameters())).detach() for m in (state.ema.module, state.model))
+    averaged.fill_(-1e6)
+    for state.step in range(steps):
+        weight.fill_(float(state.step))
+        _update_average(state, decay)
+    assert steps - 12 < float(averaged.flatten()[0]) < steps
 
 
 def flat(value, prefix=""):

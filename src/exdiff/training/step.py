@@ -66,9 +66,12 @@ def _accumulate_gradients(state: State, batch: Sequence[MicroBatch], world: Worl
 
 @torch.no_grad()
 def _update_average(state: State, decay: float) -> None:
-    """Move the averaged weights towards the model's; buffers are copied. torch's own update reads from the device."""
+    """Move the averaged weights towards the model's; buffers are copied. torch's own update reads from the device.
+
+    The average begins short and grows with the run: one of 0.999 would hold a third of the first weights after 1,000 steps.
+    """
     averaged, model = state.ema.module, state.model
-    weight = 1 - decay if state.step > 0 else 1.0  # the first time they are copied
+    weight = max(1 - decay, 10 / (10 + state.step))
     torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), weight)  # type: ignore[attr-defined]
     if buffers := list(model.buffers()):
         torch._foreach_copy_(list(averaged.buffers()), buffers)  # type: ignore[attr-defined]
