@@ -24,6 +24,8 @@ GROUPS = {
     "export": "extra export",
     "shards": "extra shards",
     "live": "extra live",
+    "batch": "extra batch",
+    "demo": "extra demo",
     "train": "extra train",
     "docs": "extra docs",
     "dev": "extra dev",

@@ -40,6 +40,7 @@ MOST_ENTRIES = 10  # at the top of the package, where a newcomer begins
 PACKAGES = {
     "PIL": "matplotlib",
     "log_wmse_audio_quality": "log-wmse-audio-quality",
+    "starlette": "gradio",  # comes with it
     "triton": "torch",  # comes with it where there is CUDA
     "yaml": "pyyaml",
 }  # where the import's name is not the package's

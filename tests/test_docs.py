@@ -10,6 +10,7 @@ import tomllib
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -19,8 +20,8 @@ TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path 
 
 
 def blocks(language):
-    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    return [(name, found[1]) for name, text in TEXTS.items() for found in pattern.finditer(text)]
+    pattern = re.compile(rf"^ *```{language}\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+    return [(name, dedent(found[1])) for name, text in TEXTS.items() for found in pattern.finditer(text)]
 
 
 def slug(heading):
@@ -61,7 +62,7 @@ def help_of(command):
 COMMANDS = sorted(
     {
         line.split("#")[0].strip()
-        for _, text in blocks("console")
+        for _, text in [*blocks("console"), *blocks("sh")]
         for line in text.splitlines()
         if line.startswith("exdiff ")
     }
@@ -83,7 +84,11 @@ def test_commands_and_options_exist(line):
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), f"exdiff {command} has no {option}"
 
 
-@pytest.mark.parametrize(("name", "code"), blocks("python"), ids=lambda value: value.split("\n")[0])
+# The blocks of a tutorial build on each other: tests/docs/test_tutorials.py.
+ALONE = [(name, code) for name, code in blocks("python") if not name.startswith("docs/tutorials/")]
+
+
+@pytest.mark.parametrize(("name", "code"), ALONE, ids=lambda value: value.split("\n")[0])
 def test_python_in_the_documents_runs(name, code, tmp_path, monkeypatch):
     shutil.copy(ROOT / "examples" / "speech" / "noisy" / "01_coffee_shop_5dB.flac", tmp_path / "noisy.flac")
     monkeypatch.chdir(tmp_path)

@@ -82,15 +82,29 @@ def test_an_ended_run_leaves_nothing_unfinished(tmp_path, process, noise, jobs, 
     assert os.listdir(tmp_path / "out") == []
 
 
+def children(pid):
+    """The processes that `pid` has started and that still run."""
+    stats = [path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")]
+    return [state for state, parent, *_ in stats if parent == str(pid) and state != "Z"]
+
+
 @posix
-def test_a_closed_terminal_sends_its_signal_to_all_processes_and_twice(tmp_path, model, noise):
+@pytest.mark.parametrize(
+    "late", [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"))]
+)
+def test_a_closed_terminal_sends_its_signal_to_all_processes_and_twice(tmp_path, model, noise, late):
     for number in range(3):
         noise(tmp_path / "in" / f"{number}.wav", seconds=300)
     command = [sys.executable, "-m", "exdiff", "enhance", tmp_path / "in", "-o", tmp_path / "out", "--model", model]
     running = subprocess.Popen([*map(str, command), "--jobs", "2"], start_new_session=True, stderr=subprocess.PIPE)
     wait_for(lambda: len(list((tmp_path / "out").glob(".*.part"))) == 2)
+    if late:  # the first process hears of the ends of the others and of the signal together
+        os.kill(running.pid, signal.SIGSTOP)
     os.killpg(running.pid, signal.SIGHUP)
     os.killpg(running.pid, signal.SIGHUP)
+    if late:
+        wait_for(lambda: not children(running.pid))
+        os.kill(running.pid, signal.SIGCONT)
     _, stderr = running.communicate(timeout=60)
     assert stderr.decode() == "exdiff: interrupted; unfinished files were removed\n"
     assert os.listdir(tmp_path / "out") == []

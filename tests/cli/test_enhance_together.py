@@ -127,7 +127,7 @@ def test_a_report_that_cannot_be_written_ends_the_run(tmp_path, together, noise,
         add(self, outcome)
 
     monkeypatch.setattr(Ledger, "add", full)
-    monkeypatch.setattr(readers, "_MOST_READERS", 3)
+    monkeypatch.setattr(readers, "MOST_READERS", 3)
     result = together()
     assert (result.exit_code, result.stderr) == (2, "exdiff: error: the disk is full\n")
     assert not list((tmp_path / "out").glob(".*"))

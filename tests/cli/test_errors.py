@@ -17,6 +17,7 @@ SPEECH = Path(__file__).parents[2] / "examples" / "speech"
 # Every command: arguments (@ is a new name in a temporary folder), and a function that it calls on the way.
 COMMANDS = {
     "enhance": (["@x.wav"], "exdiff.inference.loading.load"),
+    "batch": ([SPEECH, "@results"], "exdiff.cli.batching.run.plan_batch"),
     "train": (["debug", "--out", "@run"], "exdiff.training.train"),
     "evaluate": ([SPEECH], "exdiff.evaluation.evaluate"),
     "compare": ([SPEECH, "--out", "@page"], "exdiff.evaluation.comparison.compare"),
@@ -29,6 +30,7 @@ COMMANDS = {
     "data check": ([SPEECH], "exdiff.data.check.check_data"),
     "data score": (["@manifest.csv", "@scores.csv"], "exdiff.evaluation.clip_scores.score_clips"),
     "data shard": ([SPEECH, "@shards"], "exdiff.data.shards.write_shards"),
+    "demo": ([], "exdiff.inference.loading.load"),
     "live": (["--model", "speech"], "exdiff.inference.loading.load"),
     "export": (["speech", "@x.onnx"], "exdiff.inference.loading.load"),
 }

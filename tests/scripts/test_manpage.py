@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import runpy
+import doctest
 import shutil
 import subprocess
 from pathlib import Path
 
+import commands
+import manpage
 import pytest
-import typer
-
-from exdiff.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "exdiff.1"
-SCRIPT = runpy.run_path(str(ROOT / "scripts" / "manpage.py"))
 
 
 def test_it_is_up_to_date():
-    assert PAGE.read_text(encoding="ascii") == SCRIPT["page"](), "run: python scripts/manpage.py"
+    assert PAGE.read_text(encoding="ascii") == manpage.page(), "run: python scripts/manpage.py"
 
 
 def test_it_tells_every_command_and_option():
     text = PAGE.read_text(encoding="ascii").replace("\\-", "-")
-    found = list(SCRIPT["commands"](typer.main.get_command(app)))
-    assert {"enhance", "doctor", "data shard", "models install"} <= {name for name, _ in found}
-    for name, command in found:
-        section = text.split(f".SS exdiff {name}")[1].split(".SS")[0]
-        for option in [o for p in command.params if p.param_type_name == "option" for o in p.opts]:
-            assert option in section
+    found = list(commands.all_commands())
+    assert {"exdiff enhance", "exdiff doctor", "exdiff data shard", "exdiff models install"} <= {c.name for c in found}
+    for command in found[1:]:
+        section = text.split(f".SS {command.name}")[1].split(".SS")[0]
+        for parameter in command.parameters:
+            assert all(name in section for name in parameter.names)
+
+
+@pytest.mark.parametrize("module", [commands, manpage], ids=lambda module: module.__name__)
+def test_examples_in_docstrings(module):
+    done = doctest.testmod(module)
+    assert done.attempted > 0
+    assert done.failed == 0
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,7 @@ def test_it_tells_every_command_and_option():
     ],
 )
 def test_what_man_would_read_as_its_own_is_escaped(text, typed):
-    assert SCRIPT["escaped"](text) == typed
+    assert manpage.escaped(text) == typed
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from exdiff import __version__
-from exdiff.cli import compare, convert, data, doctor, enhance, evaluate, export, live, models, recipes, train
+from exdiff.cli import batch, compare, convert, data, doctor, enhance, evaluate, export, live, models, recipes, train
+from exdiff.cli.demo import command as demo_command
 from exdiff.cli.ending import ENDING
 from exdiff.core.threads import limit_spinning
 
@@ -24,12 +25,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("enhance")(enhance.enhance)
+app.command("batch")(batch.batch)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("train")(train.train)
 app.command("convert")(convert.convert)
 app.command("export")(export.export)
 app.command("live")(live.live)
+app.command("demo")(demo_command.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

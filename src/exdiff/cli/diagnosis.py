@@ -33,6 +33,8 @@ PURPOSES = {
     "train": "training by several processes, TensorBoard",
     "export": "models as ONNX files, and ONNX files as extractors",
     "shards": "data sets as tar files",
+    "batch": "object stores and clusters for `exdiff batch`",
+    "demo": "the web page, `exdiff demo`",
     "live": "microphones and loudspeakers in `exdiff live`",
 }
 SETTINGS = (

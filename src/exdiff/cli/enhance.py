@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, TrustCode, check_new_files, named_path, reporting, say
-from exdiff.cli.completion import model_names, sampler_names
-from exdiff.cli.enhancing.options import (
-    BitDepth,
-    Options,
-    OutputFormat,
-    RawFormat,
-    Stem,
-    chosen_whats,
-    parse_part,
-)
+from exdiff.cli.enhancing import declared
+from exdiff.cli.enhancing.options import Options, OutputFormat, RawFormat, chosen_whats, parse_part
 from exdiff.core.progress import on_terminal
 
 if TYPE_CHECKING:
@@ -42,91 +34,34 @@ def enhance(
             help="A file with an audio suffix, for one input; otherwise a folder. - is standard output.",
         ),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|PATH",
-            help="A model's name (see `exdiff models`) or the path of a checkpoint.",
-            autocompletion=model_names,
-        ),
-    ] = "speech",
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            min=0, metavar="N", help="Sampling steps; 0 gives the discriminative estimate alone. Default: the model's."
-        ),
-    ] = None,
-    sampler: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Sampler. Default: the model's.", autocompletion=sampler_names)
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Seed of the noise; the same seed gives the same result.")
-    ] = 0,
-    strength: Annotated[
-        float,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            metavar="S",
-            help="S * result + (1 - S) * input. A model's result may hold some input: `speech` keeps 1 % (floor_db).",
-        ),
-    ] = 1.0,
-    stems: Annotated[
-        bool, typer.Option("--stems", help="Write NAME.vocals and NAME.accompaniment; they add up to the input.")
-    ] = False,
-    stem: Annotated[Stem | None, typer.Option(help="Write only this stem.")] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEMPLATE",
-            help="Names of results, as in {stem}.{what}{suffix}: the input's name without its suffix, what it is "
-            "(enhanced, vocals, accompaniment), the result's suffix; {ext} is the input's suffix without its dot.",
-        ),
-    ] = None,
-    format: Annotated[
-        OutputFormat, typer.Option(help="Format of the results; same: codec, depth and bit rate of the input.")
-    ] = OutputFormat.same,
-    bit_depth: Annotated[BitDepth | None, typer.Option(help="Sample format of PCM and lossless results.")] = None,
-    bitrate: Annotated[int | None, typer.Option(min=1, metavar="K", help="Bit rate of lossy results, kbit/s.")] = None,
-    stream: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Audio stream, from 0. Default: the file's default.")
-    ] = None,
-    keep_video: Annotated[
-        bool, typer.Option("--keep-video", help="Keep the picture of videos, untouched, with the new sound.")
-    ] = False,
-    strip_metadata: Annotated[
-        bool, typer.Option("--strip-metadata", help="Write no tags, cover, chapters or marks.")
-    ] = False,
-    salvage: Annotated[
-        bool,
-        typer.Option("--salvage", help="Rescue what can be decoded of damaged files; exit code 1 if some is lost."),
-    ] = False,
-    raw: Annotated[
-        str | None,
-        typer.Option(metavar="FORMAT,RATE,CHANNELS", help="Inputs are raw PCM, as in s16le,48000,2."),
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads. Default: one per core.")] = None,
+    model: declared.Model = "speech",
+    steps: declared.Steps = None,
+    sampler: declared.Sampler = None,
+    seed: declared.Seed = 0,
+    strength: declared.Strength = 1.0,
+    stems: declared.Stems = False,
+    stem: declared.OneStem = None,
+    name: declared.Name = None,
+    format: declared.Format = OutputFormat.same,
+    bit_depth: declared.Depth = None,
+    bitrate: declared.Bitrate = None,
+    stream: declared.Stream = None,
+    keep_video: declared.KeepVideo = False,
+    strip_metadata: declared.StripMetadata = False,
+    salvage: declared.Salvage = False,
+    raw: declared.Raw = None,
+    device: declared.Device = "auto",
+    threads: declared.Threads = None,
     jobs: Annotated[
         int,
         typer.Option(min=1, max=256, metavar="N", help="Processes; each loads the model, and they share the threads."),
     ] = 1,
-    part: Annotated[
-        str | None,
-        typer.Option(metavar="I/N", help="Do part I of N: N machines with one command each share a folder."),
-    ] = None,
+    part: declared.Part = None,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip inputs whose results exist.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            parser=named_path,
-            metavar="FILE.jsonl",
-            help="Append one JSON object per file; files that it lists as done are skipped.",
-        ),
-    ] = None,
+    report: declared.Report = None,
     trust_code: TrustCode = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file on standard output.")] = False,
+    json: declared.Json = False,
 ) -> None:
     """Enhance audio.
 
@@ -167,12 +102,10 @@ def _run(
 ) -> int:
     """Plan and do the work; returns the exit code."""
     from exdiff.cli.enhancing.plan import plan_tasks
-    from exdiff.cli.enhancing.report import FAILED, SALVAGED, Ledger
+    from exdiff.cli.enhancing.report import FAILED, SALVAGED, Ledger, say_passed_over
 
     plan = plan_tasks(inputs, out, options)
-    if plan.passed_over:
-        kinds = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(plan.passed_over.items()))
-        say(f"warning: {plan.passed_over.total()} files are not read because of their suffix: {kinds}")
+    say_passed_over(plan.passed_over)
     if part is not None:
         plan = plan.part(*part)
         if not plan.tasks:

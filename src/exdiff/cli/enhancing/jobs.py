@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from multiprocessing import connection, get_context
 from typing import Any
 
@@ -19,7 +20,7 @@ from exdiff.cli.enhancing.length import Lengths
 from exdiff.cli.enhancing.options import Options
 from exdiff.cli.enhancing.plan import EnhanceTask
 from exdiff.cli.enhancing.report import FAILED, Ledger, Outcome
-from exdiff.cli.enhancing.run import Marks, Runner, thread_count
+from exdiff.cli.enhancing.run import MakeRunner, Marks, Runner, thread_count
 from exdiff.core.errors import ConfigError, ExDiffError
 from exdiff.core.progress import AudioBar
 from exdiff.core.threads import core_count
@@ -31,13 +32,26 @@ _LOOK_SECONDS = 0.2  # between two looks whether the run has to end
 _END_SECONDS = 20.0  # for a process to remove what is unfinished
 
 
-def run_in_processes(work: Sequence[Work], options: Options, ledger: Ledger) -> None:
+def run_in_processes(
+    work: Sequence[Work],
+    options: Options,
+    ledger: Ledger,
+    make: MakeRunner = Runner,
+    lengths: Lengths | None = None,
+) -> None:
     """Enhance files in `options.jobs` processes; outcomes come in the order in which files are finished.
+
+    Args:
+        work: what to do.
+        options: of the run.
+        ledger: receives the outcomes.
+        make: makes the runner of each process, from the options and a number of threads.
+        lengths: of the files, for the bar.
 
     Raises:
         ConfigError: nothing can be done, because of the model or an option.
     """
-    pool = _Pool(work, options, ledger)
+    pool = _Pool(work, options, ledger, make, lengths)
     with closing(pool):
         pool.run()
 
@@ -45,9 +59,9 @@ def run_in_processes(work: Sequence[Work], options: Options, ledger: Ledger) -> 
 class _Worker:
     """A process and what it is doing."""
 
-    def __init__(self, context: Any, options: Options, threads: int) -> None:
+    def __init__(self, context: Any, make: MakeRunner, options: Options, threads: int) -> None:
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=serve, args=(other, options, threads), daemon=True)
+        self.process = context.Process(target=serve, args=(other, make, options, threads), daemon=True)
         self.process.start()
         other.close()
         self.ready, self.seconds = False, 0.0
@@ -63,14 +77,21 @@ class _Worker:
 
 
 class _Pool:
-    def __init__(self, work: Sequence[Work], options: Options, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        work: Sequence[Work],
+        options: Options,
+        ledger: Ledger,
+        make: MakeRunner = Runner,
+        lengths: Lengths | None = None,
+    ) -> None:
         self._pending, self._options, self._ledger = deque(work), options, ledger
-        self._count = min(options.jobs, len(work))
+        self._count, self._make = min(options.jobs, len(work)), make
         self._threads = max(1, (thread_count(options.threads) or core_count()) // self._count)
         self._context = get_context("spawn")
         self._workers: list[_Worker] = []
         self._ended: list[Any] = []
-        self._lengths = Lengths([task.source for task, _ in work], options.raw)
+        self._lengths = lengths or Lengths([task.source for task, _ in work], options.raw)
         self._bar = AudioBar(self._lengths.total)
 
     def run(self) -> None:
@@ -95,7 +116,7 @@ class _Pool:
         return connection.wait([worker.connection for worker in self._workers], _LOOK_SECONDS)
 
     def _start(self) -> None:
-        self._workers.append(_Worker(self._context, self._options, self._threads))
+        self._workers.append(_Worker(self._context, self._make, self._options, self._threads))
 
     def _receive(self, worker: _Worker, kind: str, content: Any) -> None:
         if kind == "fatal":
@@ -139,6 +160,7 @@ class _Pool:
     def _lost(self, worker: _Worker) -> None:
         self._workers.remove(worker)
         worker.process.join(_END_SECONDS)
+        ENDING.check()  # a closing terminal ends all processes at once: that is no fault of the file
         code = worker.process.exitcode
         why = f"by signal {-code}; is there too little memory?" if code and code < 0 else f"with exit code {code}"
         if worker.task is not None:
@@ -148,7 +170,7 @@ class _Pool:
 
     def _finish_lost(self, worker: _Worker, why: str) -> None:
         assert worker.task is not None
-        self._finish(worker, _failure(worker.task, why))
+        self._finish(worker, replace(_failure(worker.task, why), again=True))
 
     def close(self) -> None:
         """End all processes and wait until they have removed what is unfinished."""
@@ -172,12 +194,12 @@ def _failure(task: EnhanceTask, why: str) -> Outcome:
     return Outcome.of(task, FAILED, error=why)
 
 
-def serve(pipe: connection.Connection, options: Options, threads: int) -> None:
+def serve(pipe: connection.Connection, make: MakeRunner, options: Options, threads: int) -> None:
     """A process of --jobs: enhance what comes through `pipe` until None comes, or nothing more can come."""
     ENDING.install(everywhere=True)
     try:
         try:
-            runner = Runner(options, threads)
+            runner = make(options, threads)
         except (ExDiffError, OSError) as error:
             pipe.send(("fatal", one_line(error)))
             return

@@ -12,7 +12,7 @@ from exdiff.cli.enhancing.plan import is_pipe
 from exdiff.core.progress import on_terminal
 
 _LOOK_SECONDS = 2.0  # spent on opening files before the work begins
-_BYTES_PER_SECOND = 32_000.0  # for a suffix of which no file was measured
+BYTES_PER_SECOND = 32_000.0  # for a suffix of which no file was measured
 
 
 class Lengths:
@@ -72,7 +72,7 @@ class Lengths:
 
     def _estimate(self, source: Path) -> float:
         known = self._rates.get(source.suffix.lower())
-        return self._sizes[source] / (known[0] / known[1] if known else _BYTES_PER_SECOND)
+        return self._sizes[source] / (known[0] / known[1] if known else BYTES_PER_SECOND)
 
 
 def _size(source: Path) -> int:

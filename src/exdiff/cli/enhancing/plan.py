@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from exdiff.cli.enhancing.options import PIPE, PIPE_FORMATS, Options
 from exdiff.core.errors import ConfigError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EnhanceTask:
     """One file to enhance.
 
@@ -102,8 +102,9 @@ def plan_tasks(inputs: Sequence[str], out: Path | None, options: Options) -> Pla
     if out is not None and single:
         tasks = [_to_file(source, out, options) for source in found]
     else:
-        tasks = [_to_folder(source, relative, out, options) for source, relative in found.items()]
-    return Plan(tasks, _collisions(tasks), passed_over)
+        tasks = [folder_task(source, relative, out, options) for source, relative in found.items()]
+    sources = {os.path.realpath(task.source) for task in tasks if not is_pipe(task.source)}
+    return Plan(tasks, collisions(tasks, os.path.realpath, sources), passed_over)
 
 
 def is_pipe(path: Path) -> bool:
@@ -128,7 +129,7 @@ def _expand(text: str, out: Path | None, passed_over: Counter[str]) -> Iterator[
     else:
         matches = [p for p in map(Path, sorted(glob.glob(text, recursive=True))) if os.path.isfile(p)]
         files = [p for p in matches if is_audio(p)]
-        passed_over.update(_media_suffixes(p.name for p in matches))
+        passed_over.update(media_suffixes(p.name for p in matches))
         if not files:
             raise ConfigError(f"{text} matches no audio or video files")
         root = Path(*_plain_parts(path))
@@ -147,10 +148,11 @@ def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
 def _other_media(folder: Path) -> Iterator[str]:
     for _, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from _media_suffixes(name for name in names if not name.startswith("."))
+        yield from media_suffixes(name for name in names if not name.startswith("."))
 
 
-def _media_suffixes(names: Iterable[str]) -> Iterator[str]:
+def media_suffixes(names: Iterable[str]) -> Iterator[str]:
+    """The suffixes of sound that is not read."""
     for name in names:
         suffix = os.path.splitext(name)[1].lower().removeprefix(".")
         if suffix in MEDIA and suffix not in SUFFIXES:
@@ -200,7 +202,8 @@ def _pipe_format(out: Path, options: Options) -> str:
     return suffix if options.format == "same" and suffix in PIPE_FORMATS else options.format
 
 
-def _to_folder(source: Path, relative: Path, out: Path | None, options: Options) -> EnhanceTask:
+def folder_task(source: Path, relative: Path, out: Path | None, options: Options) -> EnhanceTask:
+    """The task of one file, whose results go below `out` or, without it, beside the file."""
     if str(source) == PIPE:
         raise ConfigError("standard input has no name for its result; give one with -o FILE, or -o - for a pipe")
     keep_video = options.keep_video and source.suffix.lower().removeprefix(".") in VIDEO
@@ -211,22 +214,23 @@ def _to_folder(source: Path, relative: Path, out: Path | None, options: Options)
     return EnhanceTask(source, tuple(outputs), options.format, options.whats, relative, note)
 
 
-def _collisions(tasks: Sequence[EnhanceTask]) -> dict[Path, str]:
-    """Sources that cannot be done because of where their results would go, with the reason."""
-    sources = {os.path.realpath(task.source) for task in tasks if not is_pipe(task.source)}
+def collisions(
+    tasks: Sequence[EnhanceTask], place: Callable[[Path], str], inputs: Container[str] = ()
+) -> dict[Path, str]:
+    """Sources whose results would go into one `place`, or into a place of `inputs`, with the reason."""
     writers: defaultdict[str, list[EnhanceTask]] = defaultdict(list)
     refused: dict[Path, str] = {}
     for task in tasks:
         for output in task.outputs:
             if task.to_pipe:
                 continue
-            place = os.path.realpath(output)
-            writers[place].append(task)
-            if place in sources:
+            where = place(output)
+            writers[where].append(task)
+            if where in inputs:
                 refused[task.source] = f"{output} is an input and would be overwritten; name another -o"
-    for place, group in writers.items():
+    for where, group in writers.items():
         if len(group) > 1:
-            output = next(path for path in group[0].outputs if os.path.realpath(path) == place)
+            output = next(path for path in group[0].outputs if place(path) == where)
             kinds = {task.source.suffix for task in group}
             remedy = "tell them apart with {ext} in --name" if len(kinds) == len(group) else "rename one"
             reason = (

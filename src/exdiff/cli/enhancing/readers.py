@@ -25,33 +25,40 @@ from exdiff.core.errors import ConfigError
 from exdiff.core.machine import choose_device
 from exdiff.core.progress import AudioBar
 
-_MOST_READERS = 64  # of clips of a few seconds, as many as fill a batch although lengths differ
+MOST_READERS = 64  # of clips of a few seconds, as many as fill a batch although lengths differ
 _FILES_EACH = 8  # at most open at once, of one input
 _LOOK_SECONDS = 0.2  # between two looks whether the run has to end
 _END_SECONDS = 20.0  # for all threads to remove what is unfinished
 
 
-def run_in_threads(work: Sequence[tuple[EnhanceTask, Marks]], runner: Runner, options: Options, ledger: Ledger) -> None:
+def run_in_threads(
+    work: Sequence[tuple[EnhanceTask, Marks]],
+    runner: Runner,
+    options: Options,
+    ledger: Ledger,
+    lengths: Lengths | None = None,
+) -> None:
     """Enhance several files at once; outcomes come in the order in which files are finished."""
     if options.threads is None and choose_device(options.loading.get("device", "auto")).type != "cpu":
         import torch
 
         torch.set_num_threads(1)  # each reader has one for itself
-    with closing(_Readers(work, runner, options, ledger)) as readers:
+    lengths = lengths or Lengths([task.source for task, _ in work], options.raw)
+    with closing(_Readers(work, runner, lengths, ledger)) as readers:
         readers.run()
 
 
 class _Readers:
     def __init__(
-        self, work: Sequence[tuple[EnhanceTask, Marks]], runner: Runner, options: Options, ledger: Ledger
+        self, work: Sequence[tuple[EnhanceTask, Marks]], runner: Runner, lengths: Lengths, ledger: Ledger
     ) -> None:
         self._pending, self._runner, self._ledger = deque(work), runner, ledger
         self._left, self._ended = len(work), threading.Event()
         self._messages: SimpleQueue[tuple[EnhanceTask, Any]] = SimpleQueue()
         self._seconds: dict[Path, float] = {}  # done of the files that are under way
-        self._lengths = Lengths([task.source for task, _ in work], options.raw)
+        self._lengths = lengths
         self._bar = AudioBar(self._lengths.total)
-        count = min(len(work), _MOST_READERS, max(1, _open_files() // _FILES_EACH))
+        count = min(len(work), MOST_READERS, max(1, _open_files() // _FILES_EACH))
         self._threads = [threading.Thread(target=self._read, daemon=True, name="reader") for _ in range(count)]
 
     def run(self) -> None:

@@ -33,6 +33,7 @@ class Outcome:
         error: one line, if it failed; why, if it was skipped.
         trace: the traceback, with EXDIFF_DEBUG.
         collision: `error` names all files that it is about, and is printed once.
+        again: another attempt may succeed, since the fault need not be the file's.
     """
 
     source: str
@@ -43,6 +44,7 @@ class Outcome:
     error: str | None = None
     trace: str | None = None
     collision: bool = False
+    again: bool = False
 
     @classmethod
     def of(cls, task: EnhanceTask, status: str, **fields: Any) -> Outcome:
@@ -52,7 +54,8 @@ class Outcome:
     @classmethod
     def of_error(cls, task: EnhanceTask, error: Exception) -> Outcome:
         """A failure."""
-        return cls.of(task, FAILED, error=_plain(task, error), trace=full_traceback(error) if debugging() else None)
+        trace = full_traceback(error) if debugging() else None
+        return cls.of(task, FAILED, error=_plain(task, error), trace=trace, again=not isinstance(error, ExDiffError))
 
     def to_json(self, common: Mapping[str, Any]) -> dict[str, Any]:
         """The record for --json and --report."""
@@ -72,6 +75,13 @@ def _plain(task: EnhanceTask, error: Exception) -> str:
         text = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
         text += "" if debugging() else "; EXDIFF_DEBUG=1 shows where"
     return text.removeprefix(f"{task.source}: ")
+
+
+def say_passed_over(suffixes: Counter[str]) -> None:
+    """Warn of files that are not read, by suffix."""
+    if suffixes:
+        kinds = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(suffixes.items()))
+        say(f"warning: {suffixes.total()} files are not read because of their suffix: {kinds}")
 
 
 class Ledger:

@@ -10,6 +10,7 @@ from typing import Any
 from exdiff.cli.common import say
 from exdiff.cli.ending import ENDING
 from exdiff.cli.enhancing.claims import ClaimedError
+from exdiff.cli.enhancing.length import Lengths
 from exdiff.cli.enhancing.options import Options
 from exdiff.cli.enhancing.plan import EnhanceTask
 from exdiff.cli.enhancing.report import DONE, SALVAGED, SKIPPED, WARNED, Ledger, Outcome
@@ -19,6 +20,7 @@ from exdiff.core.threads import core_count
 
 # Of each output: what it was when the run began, to notice that another run has written it since.
 Marks = list[tuple[int, int, int] | None]
+MakeRunner = Callable[[Options, int | None], "Runner"]
 
 
 class Runner:
@@ -124,11 +126,15 @@ def thread_count(wanted: int | None) -> int | None:
     return wanted
 
 
-def run_serially(work: Sequence[tuple[EnhanceTask, Marks]], runner: Runner, options: Options, ledger: Ledger) -> None:
+def run_serially(
+    work: Sequence[tuple[EnhanceTask, Marks]],
+    runner: Runner,
+    options: Options,
+    ledger: Ledger,
+    lengths: Lengths | None = None,
+) -> None:
     """Enhance files one after the other."""
-    from exdiff.cli.enhancing.length import Lengths
-
-    lengths = Lengths([task.source for task, _ in work], options.raw)
+    lengths = lengths or Lengths([task.source for task, _ in work], options.raw)
     with closing(AudioBar(lengths.total)) as bar:
         for task, marks in work:
             bar.describe(task.source.name)

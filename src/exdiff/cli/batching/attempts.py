@@ -1,0 +1,77 @@
+"""Attempts: what may succeed another time is tried again after the others; what never does is in the failures table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from exdiff.cli.batching.plan import Work
+from exdiff.cli.batching.storage import Storage
+from exdiff.cli.enhancing.options import Options
+from exdiff.cli.enhancing.report import FAILED, SKIPPED, Ledger, Outcome
+from exdiff.cli.enhancing.run import MakeRunner
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one attempt at some files takes.
+
+    Attributes:
+        work: the files.
+        options: of the run.
+        ledger: receives the outcomes.
+        make: makes the runner of a worker.
+        alone: a worker does one file at a time even if it could do several, to find the one that ends it.
+    """
+
+    work: Work
+    options: Options
+    ledger: Ledger
+    make: MakeRunner
+    alone: bool = False
+
+
+class BatchLedger(Ledger):
+    """A ledger that keeps back failures which another attempt may mend.
+
+    Args:
+        source: gives inputs their full names.
+        target: gives results their full names.
+        attempts: of each file, at most.
+        options: of `Ledger`.
+
+    Attributes:
+        attempt: the one that goes on, from 1.
+        failures: records of files that are given up.
+    """
+
+    def __init__(self, source: Storage, target: Storage, attempts: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._source, self._target, self._attempts = source, target, attempts
+        self._again: dict[str, Outcome] = {}
+        self.attempt, self.failures = 1, list[dict[str, Any]]()
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an outcome, whose names are relative, and print what there is to say; or keep it for later."""
+        if outcome.status == FAILED and outcome.again and self.attempt < self._attempts:
+            self._again[outcome.source] = outcome
+            return
+        if outcome.status == SKIPPED and self.attempt > 1 and not all(map(self._target.has, outcome.outputs)):
+            # A worker elsewhere has claimed it. If that was lost with its whole machine, nobody can tell for a while.
+            why = f"{outcome.error}, or has done so on a machine that is lost; run again in 15 minutes"
+            outcome = replace(outcome, status=FAILED, error=why, again=True)
+        outcome = replace(
+            outcome,
+            source=self._source.address(outcome.source),
+            outputs=[self._target.address(name) for name in outcome.outputs],
+        )
+        if outcome.status == FAILED:
+            tried = self.attempt if outcome.again else 1
+            self.failures.append(outcome.to_json(self.common) | {"attempts": tried})
+        super().add(outcome)
+
+    def take_again(self, work: Work) -> Work:
+        """Begin the next attempt: the part of `work` that it consists of."""
+        again, self._again = self._again, {}
+        self.attempt += 1
+        return [item for item in work if str(item[0].source) in again]

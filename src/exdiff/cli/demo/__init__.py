@@ -1,0 +1,1 @@
+"""`exdiff demo`: the web page. Nothing here is imported before the command runs, except `command.py`."""
