@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -134,7 +135,15 @@ def start(tmp_path, model):
 
     def call(*arguments):
         command = [sys.executable, "-m", "exdiff", "batch", *arguments, "--model", model, "--steps", 0]
-        process = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # What a killed run leaves behind goes with the test; Ray's sockets need a short path.
+        places = {"TMPDIR": str(tmp_path), "RAY_TMPDIR": tempfile.gettempdir()}
+        process = subprocess.Popen(
+            [*map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | places,
+        )
         begun.append(process)
         return process
 

@@ -112,9 +112,7 @@ def _knock(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), _LOOK_FOR_SECONDS).close()
     except (OSError, ValueError, OverflowError) as error:
-        raise ConfigError(
-            f"no Ray cluster answers at {address}: {error}; give HOST:PORT, as in 10.0.0.1:6379"
-        ) from None
+        raise ConfigError(f"no Ray cluster answers at {address}: {error}; give HOST:PORT or auto") from None
 
 
 class Actors:

@@ -195,7 +195,7 @@ class Store:
         return path
 
     def writing(self, name: str, folder: Path) -> Path:
-        return folder / "out" / name.rpartition("/")[2]
+        return folder / "out" / name  # whole: two stems may differ in their folders alone
 
     def put(self, path: Path, name: str) -> None:
         system, root = self._open()
