@@ -19,8 +19,9 @@ def signals(monkeypatch):
     """The signals as they are, afterwards."""
     monkeypatch.setattr(cli, "limit_spinning", lambda: None)
     before = {number: signal.getsignal(number) for number in END_SIGNALS}
+    ENDING.wanted = ENDING._held = False
     yield
-    ENDING.wanted = False
+    ENDING.wanted = ENDING._held = False
     for number, handler in before.items():
         signal.signal(number, handler)
 

@@ -13,6 +13,7 @@ from exdiff.cli.demo import listening
 from exdiff.cli.demo.housekeeping import TemporaryFolders
 from exdiff.cli.demo.request import Request
 from exdiff.cli.demo.service import Service
+from exdiff.cli.ending import ENDING
 from exdiff.core.errors import AudioError, ConfigError
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg makes the files of this test")
@@ -114,6 +115,16 @@ def test_nothing_is_left_of_what_failed(service, noise, tmp_path, monkeypatch):
 
     monkeypatch.setattr("exdiff.cli.demo.service.write_pictures", fail)
     with pytest.raises(OSError, match="No space"):
+        service.enhance(tmp_path / "x.wav", Request(steps=0), lambda part: None)
+    assert not list(service.folders.root.iterdir())
+
+
+def test_a_request_that_has_waited_does_not_begin_after_the_end(service, noise, tmp_path, monkeypatch):
+    noise(tmp_path / "x.wav", seconds=0.3)
+    monkeypatch.setattr(ENDING, "wanted", True)
+    assert service.wait(0)
+    monkeypatch.setattr(service, "enhancer", lambda kind: pytest.fail("it begins"))
+    with pytest.raises(AudioError, match="the server is being stopped"):
         service.enhance(tmp_path / "x.wav", Request(steps=0), lambda part: None)
     assert not list(service.folders.root.iterdir())
 

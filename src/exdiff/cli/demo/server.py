@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -17,7 +18,7 @@ from exdiff.cli.demo.service import Service
 from exdiff.cli.ending import ENDING
 from exdiff.core.errors import ConfigError
 
-_LOOK_SECONDS, _END_SECONDS = 0.2, 20.0
+_LOOK_SECONDS, _END_SECONDS = 0.2, 5.0
 # Read by gradio: nothing is counted, nothing is kept in the browser or elsewhere, nothing else is given out.
 _SETTINGS = {
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -52,7 +53,7 @@ def serve(
     if find_spec("gradio") is None:
         raise ConfigError("the page needs the package gradio; type: pip install 'exdiff[demo]'")
     _check_address(host, port)
-    folders = TemporaryFolders()
+    folders, idle = TemporaryFolders(), True
     try:
         service = Service(models, folders, loading, limits.minutes)
         service.enhancer(SPEECH)
@@ -65,9 +66,12 @@ def serve(
                 time.sleep(_LOOK_SECONDS)
         finally:
             page.close(verbose=False)
-            service.wait(_END_SECONDS)
+            idle = service.wait(_END_SECONDS)
     finally:
         folders.close()
+        if not idle:  # a window may take minutes, and a thread within torch crashes at the end of Python
+            sys.stderr.flush()
+            os._exit(0)
 
 
 def _check_address(host: str, port: int) -> None:

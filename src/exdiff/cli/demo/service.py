@@ -102,6 +102,7 @@ class Service:
         folder = self.folders.new()
         try:
             with self._busy:
+                ENDING.check()  # a request that has waited does not begin after `wait`
                 return self._enhance(source, folder, request.check(), progress)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -109,10 +110,12 @@ class Service:
                 raise AudioError("the server is being stopped; try again later") from None
             raise
 
-    def wait(self, seconds: float) -> None:
-        """Wait until the file that is under way has noticed the end; threads within torch do not survive it."""
-        if self._busy.acquire(timeout=seconds):
+    def wait(self, seconds: float) -> bool:
+        """Wait until the file that is under way has noticed the end; whether it has."""
+        ended = self._busy.acquire(timeout=seconds)
+        if ended:
             self._busy.release()
+        return ended
 
     def _enhance(self, source: Path, folder: Path, request: Request, progress: Callable[[float], Any]) -> Result:
         start = time.perf_counter()

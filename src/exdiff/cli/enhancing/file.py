@@ -45,7 +45,6 @@ def enhance_file(
         AudioError: the source cannot be read, or an output cannot be written; then no output is left.
     """
     start = time.perf_counter()
-    ENDING.hold()  # until the caller has noted the outcome; so whatever is created is also remembered and removed
     with ExitStack() as stack:
         with ENDING.interruptible():
             reader = stack.enter_context(_reader(task.source, options))

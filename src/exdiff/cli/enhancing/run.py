@@ -62,10 +62,15 @@ class Runner:
         }
 
     def run(self, task: EnhanceTask, marks: Marks, advance: Callable[[float], None]) -> Outcome:
-        """Enhance a file; an error of the file, or a bug that it shows, is an outcome too."""
+        """Enhance a file; an error of the file, or a bug that it shows, is an outcome too.
+
+        Signals are held, so that whatever is created is also remembered and removed; `ENDING.release` is for the
+        caller, once the outcome is noted.
+        """
         from exdiff.cli.enhancing.file import enhance_file
 
         ENDING.check()
+        ENDING.hold()
         try:
             record = enhance_file(
                 task, self._enhancer, self._options, advance, lambda: _check_marks(task, marks, self._options)
