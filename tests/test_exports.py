@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import exdiff
+from exdiff.core import errors
 
 MODULES = sorted(
     info.name for info in pkgutil.walk_packages(exdiff.__path__, "exdiff.") if not info.name.endswith("__main__")
@@ -18,11 +19,20 @@ CONTAINERS = {"core", "data", "model"}  # they export nothing themselves, so tha
 HEAVY = ("av", "librosa", "numba", "onnxruntime", "pesq", "scipy", "speechmos", "torch")
 
 
+ERRORS = {"ExDiffError", "AudioError", "CheckpointError", "ConfigError", "DataError", "TrainingError"}
+
+
 def test_the_public_names_are_the_agreed_ones():
-    assert set(exdiff.__all__) == {"load", "Enhancer", "ExDiff", "Recipe", "__version__"}
-    assert set(exdiff.__all__) <= set(dir(exdiff))
+    assert set(exdiff.__all__) == {"load", "Enhancer", "ExDiff", "Live", "Recipe", "Run", "__version__"} | ERRORS
+    assert dir(exdiff) == sorted(exdiff.__all__)
     for name in exdiff.__all__:
         assert getattr(exdiff, name) is not None
+
+
+def test_every_error_is_public():
+    own = [name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert set(own) == ERRORS
+    assert all(issubclass(getattr(exdiff, name), exdiff.ExDiffError) for name in own)
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -19,7 +19,6 @@ from exdiff.model.nn import fused_lstm
 from exdiff.model.nn.sequences import LSTM
 from exdiff.training import Options
 from exdiff.training.batches import Batches
-from exdiff.training.log import Log
 from exdiff.training.profile import BESIDE, PHASES
 from exdiff.training.setup import build_data, compile_networks, new_state
 from exdiff.training.step import train_step
@@ -69,7 +68,7 @@ def steps(
     """A function that makes a step of `speech` and returns its losses."""
     recipe, options = speech(setup, *[] if adversary else ["training.adversary=false"])
     world = join_world(str(setup.device), options.precision, options.timeout_seconds)
-    state = new_state(recipe, options, world, Log(None))
+    state, _ = new_state(recipe, options, world)
     if options.compile:
         compile_networks(state.model)
     source = build_data(recipe, options) if clips else Repeated(synthetic(recipe, options))

@@ -10,19 +10,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from exdiff.core.errors import (
+        AudioError,
+        CheckpointError,
+        ConfigError,
+        DataError,
+        ExDiffError,
+        TrainingError,
+    )
     from exdiff.core.recipe import Recipe
     from exdiff.inference.enhancer import Enhancer
+    from exdiff.inference.live import Live
     from exdiff.inference.loading import load
+    from exdiff.inference.options import Run
     from exdiff.model.exdiff import ExDiff
 
 __version__ = "0.1.0"
-__all__ = ["Enhancer", "ExDiff", "Recipe", "__version__", "load"]
+__all__ = [
+    "AudioError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Enhancer",
+    "ExDiff",
+    "ExDiffError",
+    "Live",
+    "Recipe",
+    "Run",
+    "TrainingError",
+    "__version__",
+    "load",
+]
 
 _HOMES = {
+    "AudioError": "exdiff.core.errors",
+    "CheckpointError": "exdiff.core.errors",
+    "ConfigError": "exdiff.core.errors",
+    "DataError": "exdiff.core.errors",
     "Enhancer": "exdiff.inference.enhancer",
-    "load": "exdiff.inference.loading",
     "ExDiff": "exdiff.model.exdiff",
+    "ExDiffError": "exdiff.core.errors",
+    "Live": "exdiff.inference.live",
     "Recipe": "exdiff.core.recipe",
+    "Run": "exdiff.inference.options",
+    "TrainingError": "exdiff.core.errors",
+    "load": "exdiff.inference.loading",
 }
 
 
@@ -33,4 +65,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted(__all__)

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from exdiff.audio.writing.unfinished import new_temporary, unfinished
 from exdiff.cli.enhancing import claims
 from exdiff.cli.enhancing.claims import ClaimedError, claim_path, claimed
 from exdiff.core.errors import AudioError
@@ -62,6 +63,27 @@ def test_a_claim_of_a_dead_process_is_taken_over(tmp_path, death):
         assert json.loads(claim_path(output).read_text())["pid"] == os.getpid()
     process.communicate()
     assert os.listdir(tmp_path) == []
+
+
+@posix
+def test_what_a_dead_process_had_begun_is_removed(tmp_path):
+    """And nothing else: neither what another process writes to that file nor what the dead one had begun of others."""
+    output = tmp_path / "a.wav"
+    code = (
+        "import os, sys; from pathlib import Path; from exdiff.audio.writing.unfinished import new_temporary\n"
+        "from exdiff.cli.enhancing.claims import claimed\n"
+        "output = Path(sys.argv[1]); claim = claimed([output]); claim.__enter__()\n"
+        "for path in (output, output, output.with_name('b.wav')): new_temporary(path).touch()\n"
+        "os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(output)], check=True)
+    dead = json.loads(claim_path(output).read_text())["pid"]
+    kept = set(tmp_path.glob(".*.part")) - set(unfinished(output, dead))
+    mine = new_temporary(output)
+    mine.touch()
+    assert len(os.listdir(tmp_path)) == 5 and len(kept) == 1
+    with claimed([output]):
+        assert set(tmp_path.glob(".*.part")) == kept | {mine}
 
 
 @posix

@@ -241,3 +241,17 @@ def test_the_formats_offered_are_those_that_can_be_written():
     from exdiff.audio import FORMATS
 
     assert {"same", *FORMATS} == {choice.value for choice in command.OutputFormat}
+
+
+def test_stems_of_the_model_for_speech_are_warned_of(tmp_path, run, noise):
+    for name in ("in/x.wav", "out/x.vocals.wav", "out/x.accompaniment.wav"):
+        noise(tmp_path / name)
+    enhance = ("enhance", tmp_path / "in", "-o", tmp_path / "out", "--skip-existing")
+    warning = "exdiff: warning: the model speech was not made for songs; use --model vocals or vocals-compact\n"
+    for words in (enhance, ("batch", tmp_path / "in", tmp_path / "out")):
+        for options in (["--stems"], ["--stem", "vocals"]):
+            result = run(*words, *options)
+            assert (result.exit_code, result.stderr) == (0, warning)
+        assert run(*words, "--stems", "--model", "vocals").stderr == ""
+    noise(tmp_path / "out" / "x.wav")
+    assert run(*enhance).stderr == ""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from exdiff.cli.enhancing.options import Options
 from exdiff.cli.enhancing.plan import EnhanceTask
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX systems")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 
 def records(text):
@@ -82,16 +84,19 @@ def test_an_ended_run_leaves_nothing_unfinished(tmp_path, process, noise, jobs, 
     assert os.listdir(tmp_path / "out") == []
 
 
-def children(pid):
-    """The processes that `pid` has started and that still run."""
-    stats = [path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")]
-    return [state for state, parent, *_ in stats if parent == str(pid) and state != "Z"]
+def children(pid, command=""):
+    """Numbers of the processes that `pid` has started and that still run, with `command` in their command line."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            state, parent, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+            if parent == str(pid) and state != "Z" and command in (folder / "cmdline").read_text():
+                found.add(int(folder.name))
+    return found
 
 
 @posix
-@pytest.mark.parametrize(
-    "late", [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"))]
-)
+@pytest.mark.parametrize("late", [False, pytest.param(True, marks=linux)])
 def test_a_closed_terminal_sends_its_signal_to_all_processes_and_twice(tmp_path, model, noise, late):
     for number in range(3):
         noise(tmp_path / "in" / f"{number}.wav", seconds=300)
@@ -117,3 +122,39 @@ def test_the_work_is_divided_among_threads(monkeypatch):
     for jobs, threads, files, expected in ((3, None, 9, 2), (8, 4, 9, 1), (4, None, 2, 4), (2, 6, 9, 3)):
         pool = enhance_jobs._Pool([(task, [])] * files, Options(jobs=jobs, threads=threads), None)  # type: ignore
         assert pool._threads == expected
+
+
+def kill_while_they_load(running, times):
+    """Kill the processes that `running` spawns as soon as they are seen, so many of them."""
+    killed = set()
+    while running.poll() is None and len(killed) < times:
+        for number in children(running.pid, "spawn_main") - killed:
+            os.kill(number, signal.SIGKILL)
+            killed.add(number)
+        time.sleep(0.02)
+    return len(killed)
+
+
+@linux
+def test_a_process_that_dies_while_it_loads_is_replaced(tmp_path, model, noise):
+    """Three in a row at most."""
+    for name in ("a.wav", "b.wav"):
+        noise(tmp_path / "in" / name)
+    line = [sys.executable, "-m", "exdiff", "batch", tmp_path / "in", tmp_path / "out", "--workers", 2]
+    line += ["--model", model, "--steps", 0, "--threads", 1]
+    for deaths, code, results in ((9, 2, set()), (3, 0, {"a.wav", "b.wav"})):
+        running = subprocess.Popen([*map(str, line)], stderr=subprocess.PIPE, text=True)
+        assert kill_while_they_load(running, deaths) == min(deaths, 4)
+        _, stderr = running.communicate(timeout=60)
+        assert (running.returncode, {path.name for path in (tmp_path / "out").glob("*.wav")}) == (code, results)
+        assert ("not begun: 4 processes died while they loaded the model" in stderr) is (code == 2)
+        assert ("smaller --workers" in stderr) is (code == 2)
+
+
+def test_a_process_that_dies_before_it_hears_of_its_file_costs_that_file_alone():
+    worker = enhance_jobs._Worker.__new__(enhance_jobs._Worker)
+    worker.connection, other = enhance_jobs.get_context("spawn").Pipe()
+    other.close()
+    worker.tell(None)  # no error
+    with pytest.raises(EOFError):
+        worker.connection.recv()

@@ -23,7 +23,7 @@ def tree(tmp_path, monkeypatch):
 
 def plan(*inputs, out=None, stems=False, stem=None, **options):
     whats = chosen_whats(stems, stem)
-    return plan_tasks(inputs, None if out is None else Path(out), Options(whats=whats, **options))
+    return plan_tasks(inputs, out, Options(whats=whats, **options))
 
 
 def outputs(*inputs, **options):
@@ -49,7 +49,15 @@ def test_to_one_file(tree):
     assert outputs("x.wav", out="r.mp3", stems=True) == {"x.wav": ["r.vocals.mp3", "r.accompaniment.mp3"]}
     assert outputs("x.wav", out="results") == {"x.wav": ["results/x.wav"]}
     assert outputs("x.wav", out="folder.wav") == {"x.wav": ["folder.wav/x.wav"]}
-    assert outputs("x.wav", "y.wav", out="r.mp3") == {"x.wav": ["r.mp3/x.wav"], "y.wav": ["r.mp3/y.wav"]}
+    assert outputs("x.wav", "y.wav", out="folder.wav") == {"x.wav": ["folder.wav/x.wav"], "y.wav": ["folder.wav/y.wav"]}
+
+
+def test_a_folder_with_a_dot_in_its_name(tree):
+    tree("x.wav", "in/y.wav", "there.mp33/z.txt")
+    assert outputs("x.wav", "in/y.wav", out="r.mp3/") == {"x.wav": ["r.mp3/x.wav"], "in/y.wav": ["r.mp3/y.wav"]}
+    for out in ("r.mp3/", "r.mp33/", "there.mp33", "out.v2", "out.2026-11", "out.final"):
+        assert outputs("x.wav", out=out) == {"x.wav": [f"{out.rstrip('/')}/x.wav"]}
+    assert outputs("in", out="out.mp33") == {"in/y.wav": ["out.mp33/y.wav"]}
 
 
 def test_a_tree_is_mirrored(tree):
@@ -124,6 +132,13 @@ def test_a_collision_is_refused_and_the_rest_is_not(tree, names, options, match)
     [
         (["a.wav"], {"out": "r.mp3", "format": "wav"}, "r.mp3 does not end with .wav"),
         (["a.wav"], {"out": "r.wma"}, "cannot write r.wma"),
+        (["a.wav"], {"out": "r.mp33"}, r"cannot write r.mp33 \(for a folder .*, type r.mp33/\); did you mean 'mp3'"),
+        (["a.wav"], {"out": "r.mid"}, r"cannot write r.mid \(for a folder of that name, type r.mid/\)"),
+        (["-"], {"out": "r.wavv"}, "did you mean 'wav'"),
+        (["a.wav", "b.wav"], {"out": "r.mp3"}, "r.mp3 is one file, but there are 2 inputs; .* type r.mp3/"),
+        (["."], {"out": "r.mp3"}, "r.mp3 is one file, but there are 2 inputs"),
+        (["https://a.org/a.mp3"], {}, "https://a.org/a.mp3 is a URL, which .* download the file first"),
+        (["a.wav"], {"out": "s3://b/a.mp3"}, "s3://b/a.mp3 is a URL, .* use exdiff batch for an object store"),
         (["a.wav", "b.wav"], {"out": "file"}, "file is a file, but 2 results need a folder"),
         (["a.wav", "b.wav"], {"out": "-"}, "- takes one result, but there are 2 inputs"),
         (["a.wav"], {"out": "-", "stems": True}, "choose one with --stem vocals or --stem accompaniment"),
@@ -136,7 +151,7 @@ def test_a_collision_is_refused_and_the_rest_is_not(tree, names, options, match)
     ],
 )
 def test_what_cannot_be_is_refused(tree, names, options, match):
-    tree(*(name for name in names if name != "-"), "file")
+    tree("a.wav", "b.wav", "file")
     with pytest.raises(ConfigError, match=match):
         outputs(*names, **options)
 

@@ -51,6 +51,9 @@ def test_the_picture_is_kept_on_request(tmp_path, run, model, film):
     with av.open(str(film)) as old, av.open(str(tmp_path / "out.mkv")) as new:
         pictures = [[bytes(p) for p in container.demux(video=0) if p.size] for container in (old, new)]
     assert len(pictures[0]) == 20 and pictures[0] == pictures[1]
+    with av.open(str(film)) as old, av.open(str(tmp_path / "out.mkv")) as new:
+        assert [stream.type for stream in old.streams] == ["video", "audio", "audio"]
+        assert [stream.type for stream in new.streams] == ["video", "audio"], "in the order of the film"
     assert run("enhance", film, "--model", model, "--keep-video").exit_code == 0
     assert (tmp_path / "film.enhanced.mkv").exists()
 

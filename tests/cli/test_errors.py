@@ -106,6 +106,25 @@ def test_debug_shows_the_error_of_one_file(run, tmp_path, noise, model, monkeypa
     assert "Traceback" in result.stderr and "AudioError" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("enhance x.wav --strength 80", "80 is not a number from 0 to 1; 0.8 keeps a fifth of the input"),
+        ("batch in out --strength nan", "nan is not a number from 0 to 1; 0.8 keeps a fifth of the input"),
+        ("enhance x.wav --format xyz", "'xyz' is not one of 'same', 'wav', "),
+        ("enhance x.wav --steps -1", "-1 is too small; the least is 0"),
+        ("enhance x.wav --steps 1.5", "'1.5' is not a whole number"),
+        ("demo --port 99999", "99999 is too large; the most is 65535"),
+        ("data shard in out --size big", "'big' is not a number"),
+    ],
+)
+def test_a_wrong_value_is_named_in_plain_words(run, arguments, message):
+    result = run(*arguments.split())
+    *_, line = result.stderr.splitlines()
+    assert result.exit_code == 2
+    assert line.startswith("Error: Invalid value for '--") and f"': {message}" in line
+
+
 def test_a_file_that_the_system_refuses_does_not_stop_the_others(run, tmp_path, noise, model, monkeypatch):
     from exdiff.cli.enhancing import file as enhance_file
 

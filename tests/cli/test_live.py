@@ -15,10 +15,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+import typer
 
 from exdiff.checkpoints.checkpoint import build_model, save_model
 from exdiff.cli.enhancing.options import RAW_FORMATS, RawFormat
 from exdiff.cli.enhancing.pipes import _pack
+from exdiff.cli.live import _default_model, _load, _load_in_words, live
 from exdiff.cli.live_streams import Pace, Reader, drive, unpack
 from exdiff.core.recipe import Recipe
 
@@ -265,13 +267,75 @@ def test_what_cannot_be_is_one_clear_line(run, causal, monkeypatch, arguments, m
     assert message in done.stderr.splitlines()[-1]
 
 
+@pytest.fixture
+def nothing_is_loaded(monkeypatch):
+    def load(*arguments, **options):
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("exdiff.inference.loading.load", load)
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+@pytest.mark.parametrize("option", ["--input", "--output"])
+def test_a_missing_package_is_said_before_a_model_is_loaded(run, monkeypatch, option):
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    done = run("live", option, "default")
+    assert done.exit_code == 2
+    assert "type: pip install 'exdiff[live]'" in done.stderr
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+@pytest.mark.parametrize("option", ["--input", "--output"])
+def test_a_wrong_device_is_said_before_a_model_is_loaded(run, devices, option):
+    done = run("live", option, "broken")
+    assert done.exit_code == 2
+    assert "cannot open the sound device 'broken': Invalid device [-9996]" in done.stderr
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_a_terminal_is_refused_before_a_model_is_loaded(monkeypatch, capsys, stream):
+    monkeypatch.setattr(sys, stream, types.SimpleNamespace(isatty=lambda: True, write=len, flush=lambda: None))
+    with pytest.raises((typer.Exit, SystemExit)):
+        live()
+    name = {"stdin": "input", "stdout": "output"}[stream]
+    assert f"standard {name} is a terminal" in capsys.readouterr().err
+
+
+def test_a_slow_machine_is_told_what_will_happen():
+    assert _load_in_words(0.5, wait=False) == "computing takes 50% of the time"
+    assert "too slow for it, and much of the input will pass through" in _load_in_words(1.5, wait=False)
+    assert _load_in_words(1.5, wait=True).endswith("this machine is too slow for it"), "nothing passes through"
+
+
+def test_one_slow_hop_does_not_decide():
+    """A stream of which every fourth hop takes ten times as long."""
+
+    class Uneven:
+        latency_seconds, hop_seconds, frame_by_frame = 1.0, 0.5, False
+
+        def __init__(self):
+            self.run, self.calls = types.SimpleNamespace(seconds=0.0, audio_seconds=0.0), 0
+
+        def process(self, noise):
+            self.calls += 1
+            seconds = noise.shape[1] / RATE
+            self.run.audio_seconds += seconds
+            self.run.seconds += (4.0 if self.calls % 4 == 2 else 0.4) * seconds
+
+    assert _load(Uneven(), RawFormat("s16le", RATE, 1)) == pytest.approx(0.4)
+
+
+def test_less_than_a_hop_has_no_percentage(causal):
+    done = piped(bytes(2 * 100), "--model", causal, "--raw", "s16le,16000,1", "--device", "cpu")
+    assert done.stderr.decode().splitlines()[-1] == "exdiff: 0.0 s; nothing passed through"
+
+
 def test_without_weights_for_calls_the_other_model_is_used(monkeypatch, capsys):
     from exdiff.checkpoints import checkpoint
-    from exdiff.cli.live import _default_model
 
     monkeypatch.setattr(checkpoint, "embedded", lambda: ["speech"])
     assert _default_model() == "speech"
-    assert "speech-live is not in this package; using speech" in capsys.readouterr().err
     monkeypatch.setattr(checkpoint, "embedded", lambda: ["speech", "speech-live"])
     assert _default_model() == "speech-live"
     assert capsys.readouterr().err == ""
@@ -317,8 +381,6 @@ def devices(monkeypatch):
         latency = 0.01
 
         def __init__(self, **options):
-            if options["device"] == "broken":
-                raise made.PortAudioError("Invalid device\n[-9996]")
             made.opened.append((type(self).__name__, options))
 
         def start(self):
@@ -339,6 +401,11 @@ def devices(monkeypatch):
             made.played.append(data)
             return len(made.played) == 2
 
+    def check(device, channels, dtype, samplerate):
+        if device == "broken":
+            raise made.PortAudioError("Invalid device\n[-9996]")
+
+    made.check_input_settings = made.check_output_settings = check
     made.RawInputStream, made.RawOutputStream = RawInputStream, RawOutputStream
     monkeypatch.setitem(sys.modules, "sounddevice", made)
     return made
@@ -370,9 +437,3 @@ def test_other_models_work_on_windows(run, model, devices):
     assert "latency 450.0 ms at 16000 Hz; computing takes" in done.stderr
     assert len(b"".join(devices.played)) == 40000 + 4 * (100 + 7200)
     assert done.stderr.splitlines()[-1].startswith("exdiff: 0.6 s, of which computing took")
-
-
-def test_a_device_that_cannot_be_opened_is_one_clear_line(run, causal, devices):
-    done = run("live", "--model", causal, "--raw", "s16le,16000,1", "--device", "cpu", "--input", "broken")
-    assert done.exit_code == 2
-    assert "cannot open the sound device 'broken': Invalid device [-9996]; `python -m" in done.stderr.splitlines()[-1]

@@ -60,9 +60,9 @@ def test_models_tell_how_they_scored(run, monkeypatch, tmp_path):
     script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "scores.py"))
     monkeypatch.setattr(sys, "argv", ["scores.py", str(tmp_path / "evaluation.json"), "valid/x"])
     script["main"]()
-    assert "SI-SDR 3.2 dB on valid/x (mixture 1.2)" in run("models").stdout
+    assert "SI-SDR 3.2 dB, the mean of 3 validation files (mixtures: 1.2 dB)" in run("models").stdout
     shown = run("models", "info", "speech").stdout.split("scores:")[1]
-    assert "valid/x, means of 3 files" in shown
+    assert "validation set valid/x, means of 3 files" in shown
     assert "speech@steps=0: SI-SDR 2.23, PESQ 2.23, WER" in shown
     del evaluation["systems"]["speech"]
     with pytest.raises(DataError, match="lacks the system 'speech'; it has mixture, speech@steps=0"):
@@ -208,3 +208,25 @@ def test_evaluate_with_files_that_fail(run, pairs):
     result = run("evaluate", pairs, *estimates)
     assert result.exit_code == 1
     assert "exdiff: error: b: " in result.stderr
+
+
+@pytest.mark.parametrize("group", [(), ("data",), ("models",), ("recipes",)])
+def test_no_help_of_one_line_is_cut_short(run, group):
+    text = run(*group, "--help").stdout
+    assert "Commands:" in text
+    assert "..." not in text.split("Commands:")[1]
+
+
+def test_examples_are_shown_as_they_are_typed(run):
+    assert (
+        "  Examples:\n    exdiff enhance noisy.wav\n    exdiff enhance recordings -o" in run("enhance", "--help").stdout
+    )
+
+
+def test_every_recipe_has_a_description_of_its_own(run):
+    texts = [line.split(maxsplit=1)[1] for line in run("recipes").stdout.splitlines()]
+    assert len(set(texts)) == len(texts)
+
+
+def test_the_list_of_models_says_what_the_score_is_of(run):
+    assert "SI-SDR 12.3 dB, the mean of 60 validation files (mixtures: 5.0 dB)" in run("models").stdout

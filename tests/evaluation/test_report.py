@@ -7,6 +7,7 @@ import math
 import pytest
 
 from exdiff.evaluation import save_json, to_markdown
+from exdiff.evaluation.statistics import paired, summarise
 
 
 def score(mean, ci95, nan=0):
@@ -43,6 +44,35 @@ def test_tables_by_hand():
         "- mixture: failed files: 1, see `error` in the rows.",
         "- mixture: undefined and left out: estoi for 9 files.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ([0.001, 0.3], "+0.10 [+0.00, +0.30]"),
+        ([-0.3, -0.001], "+0.10 [-0.30, +0.00]"),
+        ([0.01, 0.3], "+0.10 [+0.01, +0.30]*"),
+    ],
+)
+def test_a_star_means_what_is_written(interval, expected):
+    gain = {"mean": 0.1, "ci95": interval, "files": 9}
+    systems = {"A": {"si_sdr": score(1.0, [0.0, 2.0]), "rtf": None, "errors": 0}}
+    lines = to_markdown(RESULT | {"systems": systems, "paired": {"A - B": {"si_sdr": gain}}}).splitlines()
+    assert f"| A - B | {expected} |" in lines
+
+
+@pytest.mark.parametrize("files", [2, 5, 6])
+def test_a_few_files_have_no_intervals(files):
+    rows = [
+        {"file": str(i), "system": s, "seconds": 1.0, "rtf": None, "si_sdr": i + g}
+        for i in range(files)
+        for s, g in (("A", 0.001), ("B", 0.0))
+    ]
+    tables = {"systems": summarise(rows, ["A", "B"]), "paired": paired(rows, ["A", "B"], "B")}
+    text = to_markdown({"data": "d", "files": files} | tables)
+    assert ("too few files for intervals, which need 6" in text) is (files < 6)
+    assert ("[+0.00, +0.00]" in text) is (files == 6)
+    assert "]*" not in text
 
 
 def test_json_is_strict(tmp_path):

@@ -15,7 +15,7 @@ from exdiff.core.errors import AudioError, CheckpointError, ConfigError, ExDiffE
 from exdiff.core.recipe import Recipe
 from exdiff.core.stems import STEMS
 from exdiff.inference.enhancer import Enhancer
-from exdiff.inference.loading import load
+from exdiff.inference.loading import from_recipe, load
 from exdiff.model.diffusion import OUVEPath, Prediction
 from exdiff.model.transforms import CompressedSTFT
 
@@ -59,6 +59,21 @@ def noisy(**options):
 
 def signal(channels=2, length=4 * RATE + 77, scale=0.1, seed=0):
     return np.random.default_rng(seed).normal(0, scale, (channels, length)).astype(np.float32)
+
+
+def test_an_enhancer_says_what_it_is():
+    assert repr(noisy()) == "<Enhancer FakeModel: 16000 Hz, 3 steps of predictor_corrector, cpu>"
+    assert repr(identity(steps=0)) == "<Enhancer FakeModel: 16000 Hz, 0 steps, cpu>"
+    recipe = Recipe.load("debug")
+    loaded = from_recipe(build_model(recipe), recipe, steps=1, device="cpu")
+    assert repr(loaded) == "<Enhancer debug: 16000 Hz, 1 step of exponential, cpu>"
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_sampler_that_does_not_fit_the_path_is_refused_beforehand(steps):
+    with pytest.raises(ConfigError, match="bridge_ode needs a bridge or brownian path, got OUVEPath"):
+        Enhancer(FakeModel(), "bridge_ode", steps=steps, device="cpu", **SHORT)
+    Enhancer(FakeModel(), "bridge_ode", steps=0, device="cpu", **SHORT)
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 48000])

@@ -34,6 +34,12 @@ def packets(path):
         return [(bytes(one), float(one.pts * one.time_base)) for one in container.demux(video=0) if one.size]
 
 
+def kinds(path):
+    """What the streams are, in their order."""
+    with av.open(str(path)) as container:
+        return [stream.type for stream in container.streams]
+
+
 def click_seconds(path):
     """When the click is heard, on the container's clock."""
     with AudioReader(path) as reader:
@@ -63,6 +69,7 @@ FILMS = {
     "h264.mkv": ("-c:v", "libx264", "-bf", "2", "-c:a", "ac3"),
     "vp8.webm": ("-c:v", "libvpx", "-c:a", "libopus"),
     "mpeg2.ts": ("-c:v", "mpeg2video", "-bf", "0", "-c:a", "mp2"),
+    "sound_first.mp4": ("-map", "1:a", "-map", "0:v", "-c:v", "mpeg4", "-c:a", "aac"),
     "mpeg4.avi": ("-c:v", "mpeg4", "-c:a", "libmp3lame"),
 }
 
@@ -79,6 +86,7 @@ def test_picture_and_sound_stay_together(tmp_path, name):
     assert np.abs(apart).max() < 0.002
     assert click_seconds(result) - after[0][1] == pytest.approx(click_seconds(source) - before[0][1], abs=0.003)
     assert notes == []
+    assert kinds(result) == kinds(source)
     ffmpeg("-i", result, "-map", "0:v", "-f", "null", "-")  # it decodes
 
 

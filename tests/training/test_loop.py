@@ -138,6 +138,30 @@ def test_max_minutes_ends_a_run_that_can_go_on(tmp_path, recipe):
     assert train(recipe("training.steps=2"), tmp_path, resume=True).step == 2
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("sampler.type=bridge_ode", "bridge_ode needs a bridge or brownian path, got OUVEPath"),
+        ("sampler.snr=0.5", "sampler: unknown key 'snr'"),
+        ("model.output=nois", "unknown output 'nois'"),
+        ("data={type: synthetic, channels: two}", "data: synthetic: channels must be a whole number"),
+        ("fusion.type=filmm", "fusion: unknown type 'filmm'; did you mean 'film'"),
+        ("extractor.type=compakt", "extractor: unknown type 'compakt'"),
+        ("backbone.hiden=4", "backbone: compact: unknown key 'hiden'"),
+    ],
+)
+def test_a_run_that_is_refused_leaves_no_folder(tmp_path, recipe, change, message):
+    with pytest.raises(ConfigError, match=message):
+        train(recipe("training.steps=1", change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_without_validation_examples_says_so(tmp_path, recipe):
+    said = []
+    train(recipe("training.steps=1", "training.validate_examples=0"), tmp_path, report=said.append)
+    assert said == ["step 1: no validation example"]
+
+
 def test_a_run_is_not_overwritten(tmp_path, recipe):
     train(recipe("training.steps=1"), tmp_path)
     with pytest.raises(ConfigError, match="holds a run already; continue it with --resume"):

@@ -15,7 +15,7 @@ from torch import nn
 
 from exdiff.checkpoints.catalogue import INSTALLABLE, install_hint, installed_folder
 from exdiff.checkpoints.interop import read_sgmse
-from exdiff.core.config import build, nearest
+from exdiff.core.config import build, in_section, nearest
 from exdiff.core.errors import CheckpointError, ConfigError
 from exdiff.core.recipe import Recipe
 from exdiff.model.backbones import BACKBONES
@@ -30,21 +30,25 @@ WEIGHTS, RECIPE = "model.safetensors", "recipe.json"
 
 def build_model(recipe: Recipe) -> ExDiff:
     """A model with fresh weights; it lacks the parts whose sections are empty in the recipe."""
-    extractor = build(EXTRACTORS, recipe.extractor, sample_rate=recipe.sample_rate) if recipe.extractor else None
-    backbone = fusion = path = None
+    extractor = backbone = fusion = path = None
+    if recipe.extractor:
+        with in_section("extractor"):
+            extractor = build(EXTRACTORS, recipe.extractor, sample_rate=recipe.sample_rate)
     if recipe.backbone:
         guided = extractor is not None and recipe.model.get("estimate_input", True)
         signals = recipe.channels * (3 if guided else 2)  # x_t, mixture and the estimate
-        backbone = build(BACKBONES, recipe.backbone, in_channels=2 * signals, out_channels=2 * recipe.channels)
-        path = build(PATHS, recipe.path)
+        with in_section("backbone"):
+            backbone = build(BACKBONES, recipe.backbone, in_channels=2 * signals, out_channels=2 * recipe.channels)
+        with in_section("path"):
+            path = build(PATHS, recipe.path)
         if extractor is not None:
-            fusion = build(
-                FUSIONS,
-                recipe.fusion or {"type": "none"},
-                latent_channels=[c * max(1, recipe.channels // extractor.channels) for c in extractor.latent_channels],
-                feature_channels=backbone.feature_channels,
-            )
-    parts = {"transform": build(TRANSFORMS, recipe.transform), "path": path, "extractor": extractor}
+            latents = [c * max(1, recipe.channels // extractor.channels) for c in extractor.latent_channels]
+            sizes = {"latent_channels": latents, "feature_channels": backbone.feature_channels}
+            with in_section("fusion"):
+                fusion = build(FUSIONS, recipe.fusion or {"type": "none"}, **sizes)
+    with in_section("transform"):
+        transform = build(TRANSFORMS, recipe.transform)
+    parts = {"transform": transform, "path": path, "extractor": extractor}
     section = {"type": "exdiff", **recipe.model}
     parts |= {"sample_rate": recipe.sample_rate, "channels": recipe.channels}
     return build({"exdiff": ExDiff}, section, **parts, backbone=backbone, fusion=fusion)

@@ -12,19 +12,27 @@ import typer
 
 from exdiff import __version__
 from exdiff.cli import batch, compare, convert, data, doctor, enhance, evaluate, export, live, models, recipes, train
+from exdiff.cli.common import PlainGroup
 from exdiff.cli.demo import command as demo_command
 from exdiff.cli.ending import ENDING
 from exdiff.core.threads import limit_spinning
 
+_EXAMPLES = """\b
+Examples:
+  exdiff enhance noisy.wav
+  exdiff enhance recordings -o cleaned --strength 0.9
+"""
+
 app = typer.Typer(
     name="exdiff",
+    cls=PlainGroup,
     help="Extract and diffuse: speech and vocal enhancement.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # a bug keeps Python's own traceback
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("enhance")(enhance.enhance)
+app.command("enhance", epilog=_EXAMPLES)(enhance.enhance)
 app.command("batch")(batch.batch)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)

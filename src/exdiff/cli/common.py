@@ -6,18 +6,20 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from exdiff.core.errors import ConfigError, ExDiffError
 
 SOME_FAILED = 1
 NOTHING_DONE = 2
 INTERRUPTED = 130  # the shell's code for a process that SIGINT ended
+_NOT = {"int_parsing": "a whole number", "float_parsing": "a number"}
 
 TrustCode = Annotated[
     bool,
@@ -26,6 +28,36 @@ TrustCode = Annotated[
         help="Let the checkpoint import and run code that it names. Use it only for checkpoints that you trust.",
     ),
 ]
+
+
+class PlainGroup(TyperGroup):
+    """Commands whose wrong values are named in plain words; typer passes on those of pydantic."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if hasattr(error.__cause__, "errors"):
+                error.message = _in_words(error.__cause__.errors()[0])  # type: ignore[union-attr]
+            raise
+
+
+def _in_words(fault: Mapping[str, Any]) -> str:
+    """What pydantic says about a value.
+
+    Example:
+        >>> _in_words({"type": "greater_than_equal", "input": "-1", "ctx": {"ge": 0}, "msg": "Input should be ..."})
+        '-1 is too small; the least is 0'
+        >>> _in_words({"type": "int_parsing", "input": "1.5", "msg": "Input should be ..."})
+        "'1.5' is not a whole number"
+    """
+    given, limits = fault["input"], fault.get("ctx", {})
+    for key, words in (("ge", "too small; the least is"), ("le", "too large; the most is")):
+        if key in limits:
+            return f"{given} is {words} {limits[key]:g}"
+    if fault["type"] in _NOT:
+        return f"{given!r} is not {_NOT[fault['type']]}"
+    return fault["msg"].removeprefix("Value error, ").rstrip(".")
 
 
 def say(text: str, prefix: str = "exdiff: ") -> None:
@@ -86,11 +118,16 @@ def full_traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)).rstrip()
 
 
-def named_path(text: str) -> Path:
+def named_place(text: str) -> str:
     """A path, but not an empty one: an unset variable of a script would mean the current folder."""
     if not text:
         raise typer.BadParameter("is empty; name a file or a folder, . for the current folder")
-    return Path(text)
+    return text
+
+
+def named_path(text: str) -> Path:
+    """The same without a slash at its end."""
+    return Path(named_place(text))
 
 
 def check_new_files(paths: Iterable[Path | None], overwrite: bool) -> None:

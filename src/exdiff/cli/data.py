@@ -20,7 +20,10 @@ def score(
     ],
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
 ) -> None:
-    """Score the speech clips of a manifest with DNSMOS, so that clean ones can be preferred as targets."""
+    """Score the speech clips of a manifest with DNSMOS.
+
+    Clean ones can then be preferred as targets.
+    """
     with reporting():
         from exdiff.evaluation.clip_scores import score_clips
 
@@ -36,9 +39,10 @@ def check(
         float, typer.Option(min=0, max=100, metavar="PERCENT", help="Largest part of a file that may be silent.")
     ] = 90,
 ) -> None:
-    """Report what is wrong with a data set: unreadable, mismatched, clipped, silent or duplicate files, and more.
+    """Report what is wrong with a data set.
 
-    Exit code 0 if nothing is wrong, 1 if something is, 2 if no file could be read.
+    Files that are unreadable, mismatched, clipped, silent or duplicates, and more. Exit code 0 if nothing is wrong, 1
+    if something is, 2 if no file could be read.
     """
     with reporting():
         from exdiff.data.check import check_data, save_json, to_text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, TrustCode, check_new_files, named_path, reporting, say
+from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, TrustCode, check_new_files, named_place, reporting, say
 from exdiff.cli.enhancing import declared
 from exdiff.cli.enhancing.options import Options, OutputFormat, RawFormat, chosen_whats, parse_part
 from exdiff.core.progress import on_terminal
@@ -25,13 +25,14 @@ def enhance(
         list[str], typer.Argument(metavar="INPUT", help="Audio or video files, folders or globs; - is standard input.")
     ],
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "-o",
             "--out",
-            parser=named_path,
+            parser=named_place,
             metavar="PATH",
-            help="A file with an audio suffix, for one input; otherwise a folder. - is standard output.",
+            help="A file with an audio suffix, for one input; otherwise a folder, surely so with a slash at the end. "
+            "- is standard output.",
         ),
     ] = None,
     model: declared.Model = "speech",
@@ -98,14 +99,15 @@ def enhance(
 
 
 def _run(
-    inputs: Sequence[str], out: Path | None, options: Options, part: tuple[int, int] | None, report: Path | None
+    inputs: Sequence[str], out: str | None, options: Options, part: tuple[int, int] | None, report: Path | None
 ) -> int:
     """Plan and do the work; returns the exit code."""
     from exdiff.cli.enhancing.plan import plan_tasks
-    from exdiff.cli.enhancing.report import FAILED, SALVAGED, Ledger, say_passed_over
+    from exdiff.cli.enhancing.report import FAILED, SALVAGED, Ledger, say_passed_over, say_unfit
 
     plan = plan_tasks(inputs, out, options)
     say_passed_over(plan.passed_over)
+    say_unfit(options)
     if part is not None:
         plan = plan.part(*part)
         if not plan.tasks:

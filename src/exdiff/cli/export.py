@@ -38,10 +38,10 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     trust_code: TrustCode = False,
 ) -> None:
-    """Write a model as an ONNX file, which runs without PyTorch and exdiff.
+    """Write a model as an ONNX file.
 
-    It takes a recording at the model's sample rate, of any length, and returns the enhanced one. It is run once with
-    ONNX Runtime, and written only if it does what the model does.
+    The file runs without PyTorch and exdiff. It takes a recording at the model's sample rate, of any length, and
+    returns the enhanced one. It is run once with ONNX Runtime, and written only if it does what the model does.
     """
     with reporting():
         from exdiff.checkpoints.checkpoint import load_recipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,8 +25,8 @@ def live(
         str | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="A model's name (see `exdiff models`) or the path of a checkpoint. Default: speech-live if it is in "
-            "the package, otherwise speech.",
+            help="A model's name (see `exdiff models`) or the path of a checkpoint. Default: speech, "
+            "or speech-live once its weights are in the package.",
             autocompletion=model_names,
         ),
     ] = None,
@@ -76,13 +77,15 @@ def live(
         from exdiff.inference.loading import load
 
         form = RawFormat.parse(raw)
+        _check_places(input, output, form)
         keep_memory()
         chosen = model or _default_model()
         enhancer = load(chosen, steps=steps, device=device, trust_code=trust_code)
         stream, trial = (enhancer.live(form.rate, latency_ms=latency_ms, strength=strength) for _ in range(2))
         count = thread_count(threads) or (1 if stream.frame_by_frame else core_count())
         torch.set_num_threads(count)
-        say(f"{chosen}: latency {1000 * stream.latency_seconds:.1f} ms at {form.rate} Hz{_load(trial, form)}")
+        load_text = _load_in_words(_load(trial, form), wait)
+        say(f"{chosen}: latency {1000 * stream.latency_seconds:.1f} ms at {form.rate} Hz; {load_text}")
         summary = _run(stream, form, input, output, wait) | {"model": chosen}
         say(dumps(summary), prefix="") if json else say(_in_words(summary))
 
@@ -91,13 +94,21 @@ def _default_model() -> str:
     """What is in the package, and suits a live stream best."""
     from exdiff.checkpoints.checkpoint import embedded
 
-    if _LIVE in embedded():
-        return _LIVE
-    say(f"{_LIVE} is not in this package; using {_OTHER}, which is not causal and has a latency of about a second")
-    return _OTHER
+    return _LIVE if _LIVE in embedded() else _OTHER
 
 
-def _load(trial: Live, form: RawFormat) -> str:
+def _check_places(input: str | None, output: str | None, form: RawFormat) -> None:
+    """Refuse before a model is loaded what cannot be listened to or written to."""
+    from exdiff.cli.live_devices import check_device
+    from exdiff.cli.live_streams import check_pipes
+
+    check_pipes(input is None, output is None)
+    for kind, device in (("input", input), ("output", output)):
+        if device is not None:
+            check_device(kind, device, form)
+
+
+def _load(trial: Live, form: RawFormat) -> float:
     """How much of the time computing takes on this machine; what is slow the first time is done here, too."""
     import numpy as np
 
@@ -108,12 +119,19 @@ def _load(trial: Live, form: RawFormat) -> str:
         trial.process(noise.astype(np.float32))
 
     feed(trial.latency_seconds + trial.hop_seconds)
-    before, start = trial.run.seconds, trial.run.audio_seconds
-    for _ in range(10 if trial.frame_by_frame else 1):
+    loads = []
+    for _ in range(11 if trial.frame_by_frame else 3):
+        before, start = trial.run.seconds, trial.run.audio_seconds
         feed(trial.hop_seconds)
-    load = (trial.run.seconds - before) / (trial.run.audio_seconds - start)
-    slow = "; this machine is too slow for it, and much of the input will pass through" if load > 1 else ""
-    return f"; computing takes {load:.0%} of the time{slow}"
+        loads.append((trial.run.seconds - before) / (trial.run.audio_seconds - start))
+    return statistics.median(loads)
+
+
+def _load_in_words(load: float, wait: bool) -> str:
+    text = f"computing takes {load:.0%} of the time"
+    if load <= 1:
+        return text
+    return f"{text}; this machine is too slow for it" + ("" if wait else ", and much of the input will pass through")
 
 
 def _run(stream: Live, form: RawFormat, input: str | None, output: str | None, wait: bool) -> dict[str, Any]:
@@ -136,7 +154,7 @@ def _run(stream: Live, form: RawFormat, input: str | None, output: str | None, w
     return {
         "seconds": round(stream.run.audio_seconds, 3),
         "latency_ms": round(1000 * stream.latency_seconds, 1),
-        "rtf": round(stream.run.rtf, 3),
+        "rtf": round(stream.run.rtf, 3) if stream.run.audio_seconds >= stream.hop_seconds else None,
         "passed_through": pace.moments,
         "passed_through_seconds": round(pace.seconds, 3),
         "gaps": gaps,
@@ -148,7 +166,8 @@ def _run(stream: Live, form: RawFormat, input: str | None, output: str | None, w
 
 def _in_words(summary: dict[str, Any]) -> str:
     """The summary for people."""
-    text = f"{summary['seconds']:.1f} s, of which computing took {summary['rtf']:.0%}; "
+    took = "" if summary["rtf"] is None else f", of which computing took {summary['rtf']:.0%}"
+    text = f"{summary['seconds']:.1f} s{took}; "
     if summary["passed_through"]:
         text += f"{summary['passed_through_seconds']:.1f} s passed through (moments: {summary['passed_through']})"
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -50,23 +52,50 @@ class Loudspeaker:
         self._stream.stop()
 
 
+def check_device(kind: str, device: str, form: RawFormat) -> None:
+    """Raise what opening a device would raise, without opening it: ConfigError or AudioError.
+
+    Args:
+        kind: input or output.
+        device: number, part of a name, or default.
+        form: rate and channels.
+    """
+    check = getattr(_sounddevice(), f"check_{kind}_settings")
+    with _explained(device):
+        check(device=_number(device), channels=form.channels, dtype="float32", samplerate=form.rate)
+
+
 def _opened(kind: str, device: str, form: RawFormat, latency: float | str) -> Any:
     """A started stream of sounddevice, which is closed when the process ends."""
+    make = getattr(_sounddevice(), kind)
+    options = {"samplerate": form.rate, "channels": form.channels, "dtype": "float32", "latency": latency}
+    with _explained(device):
+        stream = make(device=_number(device), **options)
+        stream.start()
+    return stream
+
+
+def _sounddevice() -> Any:
     try:
         import sounddevice  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ConfigError("sound devices need the package sounddevice; type: pip install 'exdiff[live]'") from None
     except OSError as error:  # PortAudio
         raise ConfigError(f"sound devices need PortAudio ({error}); install it, on Debian libportaudio2") from None
-    number = None if device == "default" else int(device) if device.isdecimal() else device
+    return sounddevice
+
+
+def _number(device: str) -> int | str | None:
+    """As sounddevice names it."""
+    return None if device == "default" else int(device) if device.isdecimal() else device
+
+
+@contextmanager
+def _explained(device: str) -> Iterator[None]:
     try:
-        stream = getattr(sounddevice, kind)(
-            samplerate=form.rate, channels=form.channels, device=number, dtype="float32", latency=latency
-        )
-        stream.start()
-    except (sounddevice.PortAudioError, ValueError) as error:
+        yield
+    except (_sounddevice().PortAudioError, ValueError) as error:
         why = " ".join(str(error).split())
         raise AudioError(
             f"cannot open the sound device {device!r}: {why}; `python -m sounddevice` lists devices"
         ) from None
-    return stream

@@ -108,7 +108,7 @@ def drive(
         if pace is not None and behind and now >= told + 1:
             tell(f"cannot keep up: {pace.seconds:.1f} s of the input passed through so far (moments: {pace.moments})")
             told = now
-    rest = live.flush()
+    rest = cast("np.ndarray | None", live.flush())  # like the chunks
     if rest is not None:
         sink.write(rest)
 
@@ -210,12 +210,18 @@ def unpack(data: bytes, form: RawFormat) -> np.ndarray:
     return np.ascontiguousarray(audio.reshape(-1, form.channels).T, np.float32)
 
 
+def check_pipes(reading: bool, writing: bool) -> None:
+    """Raise ConfigError if standard input or output is to be used and is a terminal."""
+    if reading and sys.stdin is not None and sys.stdin.isatty():
+        raise ConfigError("standard input is a terminal; connect a pipe of raw PCM, or use --input DEVICE")
+    if writing and sys.stdout is not None and sys.stdout.isatty():
+        raise ConfigError("standard output is a terminal; connect a pipe or a file, or use --output DEVICE")
+
+
 def standard_input(form: RawFormat) -> Reader:
     """Raw PCM from a pipe or a file."""
     from exdiff.cli.enhancing.pipes import open_input
 
-    if sys.stdin is not None and sys.stdin.isatty():
-        raise ConfigError("standard input is a terminal; connect a pipe of raw PCM, or use --input DEVICE")
     file = cast("io.FileIO", open_input(Path(PIPE)).detach())  # type: ignore[attr-defined]
     return Reader(lambda: file.read(1 << 16), form)  # a pipe gives what it has
 
@@ -225,7 +231,5 @@ def standard_output(form: RawFormat, stack: ExitStack) -> PipeWriter:
     from exdiff.audio.info import AudioInfo
     from exdiff.cli.enhancing.pipes import PipeWriter
 
-    if sys.stdout is not None and sys.stdout.isatty():
-        raise ConfigError("standard output is a terminal; connect a pipe or a file, or use --output DEVICE")
     info = AudioInfo(form.rate, form.channels, None, form.name)
     return stack.enter_context(PipeWriter(Path(PIPE), info, "raw", form.name))

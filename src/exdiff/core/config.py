@@ -13,7 +13,8 @@ import numbers
 import operator
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, TypeVar
 
@@ -72,6 +73,22 @@ def build(table: Mapping[str, Callable[..., T]], section: Mapping[str, Any], **c
         return factory(**arguments)
     except ValueError as error:
         raise ConfigError(f"{kind}: {error}") from error
+
+
+@contextmanager
+def in_section(name: str) -> Iterator[None]:
+    """A ConfigError raised inside begins with the name of the section.
+
+    Example:
+        >>> with in_section("fusion"):
+        ...     build({"film": dict}, {"type": "filmm"})
+        Traceback (most recent call last):
+        exdiff.core.errors.ConfigError: fusion: unknown type 'filmm'; did you mean 'film'?
+    """
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error.__cause__
 
 
 def from_table(cls: type[T], table: Mapping[str, Any], name: str) -> T:

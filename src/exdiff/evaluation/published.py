@@ -25,17 +25,17 @@ def score_lines(model: str) -> list[str]:
     """
     lines = []
     for data, measured in read_scores().get(model, {}).items():
-        lines.append(f"{data}, means of {measured['files']} files (ratios in dB)")
+        lines.append(f"validation set {data}, means of {measured['files']} files (ratios in dB)")
         for system, scores in measured["systems"].items():
             lines.append(f"  {system}: " + ", ".join(_score_text(name, value) for name, value in scores.items()))
     return lines
 
 
 def score_note(model: str) -> str:
-    """The same in a few words: SI-SDR of the defaults on the first data set; empty where nothing was measured."""
-    for data, measured in read_scores().get(model, {}).items():
+    """The same in a few words: SI-SDR of the defaults on the first data set, a validation set; empty without one."""
+    for measured in read_scores().get(model, {}).values():
         ours, mixture = (measured["systems"][system]["si_sdr"] for system in (model, MIXTURE))
-        return f"SI-SDR {ours:.1f} dB on {data} (mixture {mixture:.1f})"
+        return f"SI-SDR {ours:.1f} dB, the mean of {measured['files']} validation files (mixtures: {mixture:.1f} dB)"
     return ""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exdiff.core.errors import ConfigError
-from exdiff.evaluation.statistics import ScoreRow, columns
+from exdiff.evaluation.statistics import FEWEST, ScoreRow, columns
 
 # Heading and number of decimals; a score that is not listed keeps its name and gets two decimals.
 HEADINGS: dict[str, tuple[str, int]] = {
@@ -88,12 +88,12 @@ def to_markdown(result: Mapping[str, Any]) -> str:
     Example:
         >>> score = {"mean": 2.0, "ci95": [1.5, 2.5], "median": 1.75, "nan": 0}
         >>> system = {"pesq": score, "rtf": None, "errors": 0}
-        >>> print(to_markdown({"data": "d", "files": 3, "systems": {"mixture": system}, "paired": {}}))
+        >>> print(to_markdown({"data": "d", "files": 9, "systems": {"mixture": system}, "paired": {}}))
         | system | PESQ | RTF |
         |---|---|---|
         | mixture | 2.00 [1.50, 2.50] |  |
         <BLANKLINE>
-        Means over the 3 files of `d` [95 % bootstrap interval]; RTF is seconds of processing per second of audio.
+        Means over the 9 files of `d` [95 % bootstrap interval]; RTF is seconds of processing per second of audio.
         <BLANKLINE>
         | median | PESQ |
         |---|---|
@@ -104,15 +104,17 @@ def to_markdown(result: Mapping[str, Any]) -> str:
     rows = [[name, *(_cell(table[s], s) for s in scores), _rtf(table["rtf"])] for name, table in systems.items()]
     head = [HEADINGS.get(score, (score, 2))[0] for score in scores]
     medians = [[name, *(_number(table[s]["median"], s) for s in scores)] for name, table in systems.items()]
+    many = result["files"] >= FEWEST
+    interval = " [95 % bootstrap interval]" if many else f" (too few files for intervals, which need {FEWEST})"
     parts = [
         _table(["system", *head, "RTF"], rows),
-        f"Means over the {result['files']} files of `{result['data']}` [95 % bootstrap interval]; "
+        f"Means over the {result['files']} files of `{result['data']}`{interval}; "
         "RTF is seconds of processing per second of audio.",
         _table(["median", *head], medians),
     ]
     if result["paired"]:
         gains = [[name, *(_cell(table[s], s, "+") for s in scores)] for name, table in result["paired"].items()]
-        parts += [_table(["paired difference", *head], gains), "\\* the interval excludes zero."]
+        parts += [_table(["paired difference", *head], gains), *(["\\* the interval excludes zero."] if many else [])]
     if result.get("trust"):
         parts += trust_tables(result["trust"])
     notes = [note for name, table in systems.items() for note in _notes(name, table, scores)]
@@ -158,6 +160,17 @@ def decimal(value: float, form: str) -> str:
     return text.replace("-", "+" if form.startswith("+") else "") if float(text) == 0 else text
 
 
+def excludes_zero(interval: Sequence[float], form: str) -> bool:
+    """Whether both ends, as they are written, are on one side of zero.
+
+    Example:
+        >>> excludes_zero([0.001, 0.5], "+.2f"), excludes_zero([0.01, 0.5], "+.2f")
+        (False, True)
+    """
+    low, high = (float(format(value, form)) for value in interval)
+    return low > 0 or high < 0
+
+
 def _number(value: float | None, name: str) -> str:
     return "n/a" if value is None else decimal(value, f".{HEADINGS.get(name, (name, 2))[1]}f")
 
@@ -170,7 +183,7 @@ def _cell(score: Mapping[str, Any], name: str, sign: str = "") -> str:
     if score["ci95"] is None:
         return text
     low, high = score["ci95"]
-    star = "*" if sign and (low > 0 or high < 0) else ""
+    star = "*" if sign and excludes_zero(score["ci95"], form) else ""
     return f"{text} [{decimal(low, form)}, {decimal(high, form)}]{star}"
 
 

@@ -15,20 +15,21 @@ import numpy as np
 # One file and system: `file`, `system`, `seconds`, `rtf`, the scores by name, or `error`.
 ScoreRow = dict[str, Any]
 RESAMPLES = 2000
+FEWEST = 6  # files; the bootstrap of fewer gives intervals that are far too narrow
 NOT_SCORES = frozenset({"file", "system", "seconds", "rtf", "error", "trust", "segments"})
 
 
 def bootstrap_interval(
     values: Sequence[float] | np.ndarray, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[float] | None:
-    """Percentile bootstrap interval [low, high] of the mean of `values`; None for fewer than two.
+    """Percentile bootstrap interval [low, high] of the mean of `values`; None for fewer than six.
 
     Example:
-        >>> bootstrap_interval([1.0, 1.0, 1.0])
-        [1.0, 1.0]
+        >>> bootstrap_interval([1.0] * 6), bootstrap_interval([1.0] * 5)
+        ([1.0, 1.0], None)
     """
     data = np.asarray(values, dtype=np.float64)
-    if data.size < 2:
+    if data.size < FEWEST:
         return None
     generator = np.random.default_rng(seed)
     means = [data[generator.integers(0, data.size, data.size)].mean() for _ in range(resamples)]

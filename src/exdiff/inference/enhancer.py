@@ -61,6 +61,7 @@ class Enhancer:
         precision: "auto", "fp32" or "bf16".
 
     Attributes:
+        name: of the model, if it was loaded; otherwise of its class.
         last: the record of the call that was started last (`nfe`, `rtf`, `seconds`, `windows`). Where calls overlap,
             use the record that `run` returns, or `Stream.run`.
         model: the module that is used: `model`, or the copy.
@@ -95,7 +96,7 @@ class Enhancer:
         self.steps = steps
         self.segment_seconds, self.overlap_seconds = segment_seconds, overlap_seconds
         self._floor = 0.0 if floor_db is None else 10 ** (floor_db / 20)
-        self.model = model
+        self.model, self.name = model, type(model).__name__
         # Wrong arguments are refused here, not at the first call.
         self._grid(model.sample_rate)
         self._settings(model.sample_rate)
@@ -104,6 +105,12 @@ class Enhancer:
         self.batch_windows = default_batch(where) if batch_windows is None else batch_windows
         self._place = where, dtype
         self.engine = Engine(self.model, where, dtype, self.batch_windows, segment_seconds)
+
+    def __repr__(self) -> str:
+        steps = f"{self.steps} step{'' if self.steps == 1 else 's'}"
+        if self.steps:
+            steps += f" of {getattr(self.sampler, '__name__', self.sampler)}"
+        return f"<Enhancer {self.name}: {self.model.sample_rate} Hz, {steps}, {self._place[0]}>"
 
     def __call__(
         self,

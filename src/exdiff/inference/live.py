@@ -96,8 +96,11 @@ class Live:
         self._due = np.concatenate([self._due, self._engine.feed(audio, bypass=bypass)], 1)
         return self._give(audio.shape[1])
 
-    def flush(self) -> Any:
-        """The last `latency_samples` samples, as one chunk; what comes next is a new stream. None before any chunk."""
+    def flush(self) -> np.ndarray | torch.Tensor | None:
+        """The last `latency_samples` samples, as one chunk like those before; None before any chunk.
+
+        What comes next is a new stream.
+        """
         if self._form is None:
             return None
         self._due = np.concatenate([self._due, self._engine.finish()], 1)

@@ -60,7 +60,7 @@ def from_recipe(
         kind, own = sampler, {key: value for key, value in own.items() if key in sampler_keys(chosen)}
     own |= options.pop("sampler_options", {})
     section = {"type": "enhancer", **recipe.enhancer, **options}
-    return build(
+    enhancer = build(
         {"enhancer": Enhancer},
         section,
         model=model,
@@ -68,3 +68,5 @@ def from_recipe(
         steps=chosen_steps,
         sampler_options=own,
     )
+    enhancer.name = recipe.name
+    return enhancer

@@ -11,7 +11,7 @@ import numpy as np
 
 from exdiff.core.config import nearest
 from exdiff.core.errors import ConfigError
-from exdiff.model.samplers import SAMPLERS, Sampler, schedule
+from exdiff.model.samplers import SAMPLERS, Sampler, check_path, schedule
 
 _SCHEDULE_KEYS = frozenset(inspect.signature(schedule).parameters) - {"path", "steps"}
 _RESERVED_KEYS = frozenset({"predict", "x", "times", "path", "generator", "callback"})
@@ -96,6 +96,8 @@ class CallSettings:
             raise ConfigError(f"steps={self.steps} needs a sampler; allowed: {', '.join(SAMPLERS)}")
         if self.sampler is not None:
             split_options(self.sampler, self.options)
+            if self.steps > 0:
+                check_path(self.sampler, model.path)
         return self
 
 

@@ -70,19 +70,23 @@ def train(
     resuming = holds_run(out)
     if resuming and not resume:
         raise ConfigError(f"{out} holds a run already; continue it with --resume, or name another folder")
-    out.mkdir(parents=True, exist_ok=True)
     report = report if world.main else lambda line: None
     log = Log(out / "log.jsonl" if world.main else None)
     if resume and not resuming:
         report(f"{out} holds no state to resume: starting from the beginning")
     if resuming:
-        state = resumed_state(recipe, options, world, out, log, report)
+        state, start = resumed_state(recipe, options, world, out, log, report), None
     else:
-        state = new_state(recipe, options, world, log)
+        state, start = new_state(recipe, options, world)
     if options.compile:
         compile_networks(state.model)
     source = world.local_main_first(lambda: build_data(recipe, options))
     board = TensorBoard(out, state.step) if options.tensorboard and world.main else None
+    out.mkdir(parents=True, exist_ok=True)  # not before: a run that is refused leaves nothing behind
+    if not resuming:
+        log.truncate(-1)
+    if start is not None:
+        log.write(start)
     with (
         Stop() as stop,
         profiling(out if profile and world.main else None, report) as tick,
@@ -189,7 +193,8 @@ class _Run:
             scores, examples = validate(self.state.ema.module, self.recipe, self.source, self.options, self.world)
         self.state.validated = self.state.step
         self.log.write({"step": self.state.step, "validation": scores})
-        self.report(f"step {self.state.step}: " + ", ".join(f"{k} {v:.2f}" for k, v in scores.items()))
+        text = ", ".join(f"{k} {v:.2f}" for k, v in scores.items())
+        self.report(f"step {self.state.step}: {text or 'no validation example'}")
         if self.board is not None:
             self.board.scalars("validation", scores, self.state.step)
             self.board.examples(examples, self.recipe, self.state.step)

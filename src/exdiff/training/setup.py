@@ -13,10 +13,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from exdiff.checkpoints import checkpoint
-from exdiff.core.config import build
+from exdiff.core.config import build, in_section
 from exdiff.core.errors import ConfigError
 from exdiff.core.recipe import Recipe
 from exdiff.data.datasets import DATASETS
+from exdiff.inference.loading import from_recipe
 from exdiff.model.exdiff import ExDiff
 from exdiff.training.adversary import Adversary
 from exdiff.training.log import Log
@@ -27,18 +28,17 @@ from exdiff.training.state import STATE, State, newest, restore
 from exdiff.training.world import World
 
 
-def new_state(recipe: Recipe, options: Options, world: World, log: Log) -> State:
-    """The state before the first step; a model whose weights come from `options.init` where that is set."""
+def new_state(recipe: Recipe, options: Options, world: World) -> tuple[State, dict[str, Any] | None]:
+    """The state before the first step; and what to log of the weights that come from `options.init`, if it is set."""
     torch.manual_seed(options.seed)
     model = checkpoint.build_model(recipe)
     sources = [options.init] if isinstance(options.init, str) else options.init or []
     copied = {name for source in sources for name in checkpoint.load_matching(model, source)}
     state = _state_of(model, recipe, options, world)
     _check_processes_agree(world, state, recipe)
-    log.truncate(-1)
-    if copied:
-        log.write({"init": options.init, "copied": len(copied), "fresh": len(model.state_dict()) - len(copied)})
-    return state
+    if not copied:
+        return state, None
+    return state, {"init": options.init, "copied": len(copied), "fresh": len(model.state_dict()) - len(copied)}
 
 
 def resumed_state(
@@ -59,6 +59,7 @@ def resumed_state(
 def _state_of(model: ExDiff, recipe: Recipe, options: Options, world: World) -> State:
     """The model on its device, with its objective, moving average, optimiser and adversary."""
     objective = build_objective(model, recipe.objective)
+    from_recipe(model, recipe, device="cpu", precision="fp32")  # refuses now what validation would refuse hours later
     model.to(world.device)
     optimiser = make_optimiser(options.optimiser, model.parameters(), options.learning_rate)
     state = State(model, objective, AveragedModel(model), optimiser)
@@ -77,7 +78,8 @@ def _check_processes_agree(world: World, state: State, recipe: Recipe) -> None:
 def build_data(recipe: Recipe, options: Options) -> Any:
     """The data set of a recipe: `source[index]` -> (clean, mixture)."""
     context = {"seed": options.seed, "segment_seconds": options.segment_seconds, "sample_rate": recipe.sample_rate}
-    return build(DATASETS, recipe.data, **context)
+    with in_section("data"):
+        return build(DATASETS, recipe.data, **context)
 
 
 def compile_networks(model: ExDiff) -> None:

@@ -68,7 +68,8 @@ def _accumulate_gradients(state: State, batch: Sequence[MicroBatch], world: Worl
 def _update_average(state: State, decay: float) -> None:
     """Move the averaged weights towards the model's; buffers are copied. torch's own update reads from the device.
 
-    The average begins short and grows with the run: one of 0.999 would hold a third of the first weights after 1,000 steps.
+    The average begins short and grows with the run: one of 0.999 would hold a third of the first weights after
+    1,000 steps.
     """
     averaged, model = state.ema.module, state.model
     weight = max(1 - decay, 10 / (10 + state.step))

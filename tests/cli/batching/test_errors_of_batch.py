@@ -15,7 +15,7 @@ import pytest
         (["in/sub", "in"], "lie within each other"),
         (["in", ""], "a place is empty"),
         (["empty", "out"], "empty/ holds no audio or video files"),
-        (["nowhere", "out"], "nowhere/ holds no audio or video files"),
+        (["nowhere", "out"], "/nowhere does not exist; name a folder or a URL"),
         (["in/a.wav", "out"], "a.wav is a file; name a folder, or use exdiff enhance"),
         (["in", "in/a.wav"], "lie within each other"),
         (["in", "file"], "is a file"),
@@ -47,12 +47,19 @@ def test_options_are_checked(run, songs, tmp_path, arguments):
     assert run("batch", songs, tmp_path / "out", *arguments).exit_code == 2
 
 
-@pytest.mark.parametrize(("package", "arguments"), [("ray", ["--engine", "ray"]), ("fsspec", []), ("gcsfs", [])])
-def test_a_missing_package_is_one_line(run, songs, tmp_path, monkeypatch, package, arguments):
+@pytest.mark.parametrize(
+    ("package", "arguments", "remedy"),
+    [
+        ("ray", ["--engine", "ray"], "pip install 'exdiff[batch]'"),
+        ("fsspec", [], "pip install 'exdiff[batch]'"),
+        ("gcsfs", [], "pip install gcsfs"),
+    ],
+)
+def test_a_missing_package_is_one_line(run, songs, tmp_path, monkeypatch, package, arguments, remedy):
     for name in [name for name in sys.modules if name.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     target = tmp_path / "out" if package == "ray" else "gs://songs/out"
     result = run("batch", songs, target, *arguments)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert package in result.stderr
+    assert f"needs the package {package}; type: {remedy}\n" in result.stderr

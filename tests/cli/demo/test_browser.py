@@ -213,6 +213,7 @@ def test_what_is_wrong_is_said(visit, tmp_path):
     page.get_by_role("alert").get_by_text("there is no sound yet").wait_for()
     (tmp_path / "<b>bad.wav").write_text("this is no sound")
     give(page, tmp_path / "<b>bad.wav")
+    page.get_by_role("alert").wait_for(state="detached")  # it was about another choice
     page.click("#exdiff-enhance")
     page.get_by_role("alert").get_by_text("bad.wav: not a readable audio or video file").wait_for()
     assert page.locator("exdiff-player").count() == 0
@@ -232,6 +233,7 @@ def test_a_second_result_replaces_the_first_on_a_phone(visit):
     for name, title in (("Coffee shop", "01_coffee_shop_5dB.flac"), ("Crickets", "03_crickets_0dB.flac")):
         page.get_by_role("button", name=name).tap()
         page.get_by_label(title).wait_for()
+        page.locator("exdiff-player").wait_for(state="detached")  # that of the file before
         page.locator("#exdiff-enhance").tap()
         page.locator(".xd-head h2", has_text=title).wait_for()
         page.wait_for_selector("exdiff-player[data-ready]")

@@ -129,6 +129,19 @@ def test_joint_means_that_the_diffusion_teaches_the_extractor(detach):
         assert reached is (detach == "false" or not name.startswith("outlet.")), name
 
 
+@pytest.mark.parametrize("anchor", ["mixture", "estimate"])
+@pytest.mark.parametrize("output", ["denoised", "score", "noise", "velocity"])
+def test_a_detached_estimate_learns_nothing_of_the_diffusion(output, anchor):
+    """Without a fusion there are no latents, so nothing is left, whatever is predicted from whatever anchor."""
+    parts = (f"model.output={output}", f"model.anchor={anchor}", "fusion={}")
+    reached = {}
+    for detach in ("true", "false"):
+        objective = make(*parts, f"objective.detach={detach}")
+        objective(*pair(), draws())["diffusion"].backward()
+        reached[detach] = any(p.grad is not None and p.grad.any() for p in objective.model.extractor.parameters())
+    assert reached == {"true": False, "false": True}
+
+
 def test_denoised_targets_are_what_the_frozen_extractor_makes_of_the_clean_recording():
     clean, mixture = pair()
     plain, denoising = (make("objective.joint=false", f"objective.denoise_targets={on}") for on in ("false", "true"))

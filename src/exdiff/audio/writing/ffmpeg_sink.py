@@ -50,9 +50,10 @@ class FFmpegSink:
         self._last: Packet | None = None
         with as_os_error():
             self.container = av.open(str(path), "w", format=muxer, options=options)
-            self._add_stream()
-            if picture is not None:
-                self.notes += picture.add_streams(self.container)
+            if picture is None:
+                self._add_stream()
+            else:
+                self.notes += picture.add_streams(self.container, self._add_stream)
             covers = embed(self.container, self.stream, metadata, target.container) if metadata is not None else []
             self.container.start_encoding()
             for packet in covers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,14 +39,21 @@ class Picture:
             float(one.start_time * (one.time_base or 1)) for one in (*films, chosen) if one.start_time is not None
         ]
         self._start = min(starts, default=0.0)  # where the first sample of the new sound lies
+        self._replaced = chosen.index
         self._targets: dict[int, Stream] = {}
         self._packets = iter(())
         self._next: Packet | None = None
 
-    def add_streams(self, container: OutputContainer) -> list[str]:
-        """Declare the copied streams; a line for each that the container cannot hold."""
+    def add_streams(self, container: OutputContainer, add_sound: Callable[[], None]) -> list[str]:
+        """Declare the streams in their order, the new sound among them.
+
+        Returns:
+            A line for each that the container cannot hold.
+        """
         notes = []
         for stream in self.source.streams:
+            if stream.index == self._replaced:
+                add_sound()
             if stream.type == "audio" or _is_cover(stream) or _is_chapter_list(stream):
                 continue
             try:

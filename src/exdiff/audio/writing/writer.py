@@ -7,7 +7,6 @@ normally, and is removed otherwise. Audio at a rate that the codec does not supp
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +19,7 @@ from exdiff.audio.layouts import back_for_side, default_layout
 from exdiff.audio.tags.metadata import Metadata, lost
 from exdiff.audio.targets import Target
 from exdiff.audio.writing.sinks import check_room, open_sink, reason
+from exdiff.audio.writing.unfinished import new_temporary
 from exdiff.core.errors import AudioError
 
 _PIECE = 1 << 16  # samples per call of an encoder; bounds its memory
@@ -82,8 +82,7 @@ class AudioWriter:
         if self.sample_rate != sample_rate:
             self._resampler = soxr.ResampleStream(sample_rate, self.sample_rate, channels, dtype="float32")
         self.exact = self.target.bits > 0 and self._resampler is None
-        # Short, since the target's name may already have the maximum length.
-        self._temporary, self._finished = self.path.with_name(f".{uuid.uuid4().hex[:8]}.part"), False
+        self._temporary, self._finished = new_temporary(self.path), False
         if self.path.is_dir():
             raise AudioError(f"cannot write {self.path}: a folder has that name")
         try:

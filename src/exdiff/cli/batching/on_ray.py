@@ -22,6 +22,7 @@ from exdiff.cli.batching.attempts import Attempt
 from exdiff.cli.batching.plan import Sizes
 from exdiff.cli.common import one_line, say
 from exdiff.cli.ending import ENDING
+from exdiff.cli.enhancing.jobs import MOST_BARREN
 from exdiff.cli.enhancing.options import Options
 from exdiff.cli.enhancing.plan import EnhanceTask
 from exdiff.cli.enhancing.readers import MOST_READERS
@@ -35,7 +36,6 @@ _LOOK_SECONDS = 0.2  # between two looks whether the run has to end
 _END_SECONDS = 20.0  # for all workers to remove what is unfinished
 _LOOK_FOR_SECONDS = 10.0  # at an address
 _SAY_SECONDS = 60.0
-_MOST_BARREN = 3  # actors that die while they load, one after the other
 # Read when Ray is imported. No telemetry; no warning of a change to come; and nothing about workers that died, which
 # Ray prints on standard output, among the results.
 QUIET = {
@@ -230,7 +230,7 @@ class Actors:
         if actor in self._actors:
             self._actors.remove(actor)
             self._ray.kill(actor)  # it may live where it cannot be reached
-            if self._pending and self._barren <= _MOST_BARREN:
+            if self._pending and self._barren <= MOST_BARREN:
                 self._start()
 
     def close(self) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 from exdiff.audio.files import is_audio
 from exdiff.cli.batching.storage import Folder, Storage
 from exdiff.cli.enhancing.length import BYTES_PER_SECOND, Lengths
-from exdiff.cli.enhancing.names import check_template
+from exdiff.cli.enhancing.names import check_template, media_suffixes
 from exdiff.cli.enhancing.options import Options
-from exdiff.cli.enhancing.plan import EnhanceTask, Plan, collisions, folder_task, media_suffixes
+from exdiff.cli.enhancing.plan import EnhanceTask, Plan, collisions, folder_task
 from exdiff.cli.enhancing.run import Marks, marks_of
 from exdiff.core.errors import ConfigError
 from exdiff.core.progress import on_terminal
@@ -72,6 +72,8 @@ def plan_batch(source: Storage, target: Storage, options: Options, part: tuple[i
         elif not name.startswith(".") and "/." not in name:
             sizes[name] = size
     if not sizes and not refused:
+        if isinstance(source, Folder) and not source.root.exists():
+            raise ConfigError(f"{source.root} does not exist; name a folder or a URL")
         raise ConfigError(f"{source.address('')} holds no audio or video files; name a folder that does")
     tasks = [_task(name, sizes[name], options) for name in sorted(sizes, key=lambda name: name.split("/"))]
     whole = Plan(tasks, collisions(tasks, str), passed_over)

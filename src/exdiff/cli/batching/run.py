@@ -18,7 +18,7 @@ from exdiff.cli.batching.worker import StoredRunner
 from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, check_folder, check_new_files, say
 from exdiff.cli.enhancing.options import Options
 from exdiff.cli.enhancing.plan import EnhanceTask
-from exdiff.cli.enhancing.report import FAILED, SALVAGED, SKIPPED, Outcome, say_passed_over
+from exdiff.cli.enhancing.report import FAILED, SALVAGED, SKIPPED, Outcome, say_passed_over, say_unfit
 from exdiff.core.progress import on_terminal
 
 
@@ -49,6 +49,7 @@ def run_batch(
     check_new_files([report], overwrite=True)
     plan = plan_batch(source, target, options, part)
     say_passed_over(plan.passed_over)
+    say_unfit(options)
     if part is not None and not plan.tasks:
         say(f"part {part[0]}/{part[1]} has no files")
     table = "failures.jsonl" if part is None else f"failures-{part[0]}-of-{part[1]}.jsonl"

@@ -18,6 +18,7 @@ from exdiff.core.errors import ConfigError, ExDiffError
 
 # What is uploaded to these is seen when it is complete; they have no folders, and renaming would be a copy.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci"})
+_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "sftp": "paramiko"}
 
 
 class StorageError(ExDiffError):
@@ -229,6 +230,9 @@ class Store:
         try:
             system, root = url_to_fs(self.url)
         except Exception as error:  # an unknown scheme, a missing package, a wrong setting
+            package = _PACKAGES.get(self.url.partition(":")[0])
+            if package and isinstance(error, ImportError):
+                raise ConfigError(f"{self.url} needs the package {package}; type: pip install {package}") from None
             raise ConfigError(f"{self.url} cannot be used: {_plain(error)}") from None
         return system, root.rstrip("/")
 

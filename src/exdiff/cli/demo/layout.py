@@ -59,6 +59,7 @@ def build_page(service: Service, limits: Limits) -> Any:
             with gr.Column(scale=7, min_width=300, elem_id="exdiff-stage"):
                 empty = (_ASSETS / "empty.html").read_text(encoding="utf-8")
                 player = gr.HTML(empty, elem_id="exdiff-result")
+        upload.change(lambda: empty, None, player, api_visibility="private", show_progress="hidden", queue=False)
         page.queue(max_size=_MOST_WAITING)
 
         bar = gr.Progress()

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from exdiff.audio.writing.unfinished import unfinished
 from exdiff.core.errors import AudioError
 
 _RENEW_SECONDS = 60.0
@@ -71,7 +72,7 @@ def _acquire(claim: Path, output: Path) -> None:
             continue  # released just now
         if not _is_stale(text, age):
             break
-        _remove_stale(claim, text)
+        _remove_stale(claim, text, output)
     holder = _holder(claim)
     raise ClaimedError(f"{output}: another run writes it now{holder}; wait for that, or use --skip-existing")
 
@@ -111,8 +112,11 @@ def _is_stale(text: str, age: float) -> bool:
     return start == "" and age > _STALE_SECONDS  # another process may have the number by now
 
 
-def _remove_stale(claim: Path, text: str) -> None:
-    """Remove a claim if it still holds `text`; of several processes that find it stale, one does so at a time."""
+def _remove_stale(claim: Path, text: str, output: Path) -> None:
+    """Remove a claim if it still holds `text`, and what its owner has begun to write.
+
+    Of several processes that find it stale, one does so at a time.
+    """
     guard = claim.with_suffix(".takeover")
     if not _create(guard, _me()):
         if _look(guard)[1] > _TAKEOVER_SECONDS:
@@ -121,9 +125,17 @@ def _remove_stale(claim: Path, text: str) -> None:
         return
     try:
         if _look(claim)[0] == text:
+            for path in _left_by(text, output):
+                path.unlink(missing_ok=True)
             claim.unlink(missing_ok=True)
     finally:
         guard.unlink(missing_ok=True)
+
+
+def _left_by(text: str, output: Path) -> list[Path]:
+    with suppress(ValueError, KeyError, TypeError):
+        return list(unfinished(output, int(json.loads(text)["pid"])))
+    return []
 
 
 def _release(claim: Path) -> None:

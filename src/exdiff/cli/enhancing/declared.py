@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,23 @@ import typer
 from exdiff.cli.common import named_path
 from exdiff.cli.completion import model_names, sampler_names
 from exdiff.cli.enhancing.options import BitDepth, OutputFormat, Stem
+
+
+def parse_strength(text: str) -> float:
+    """Read a number from 0 to 1.
+
+    Raises:
+        typer.BadParameter: it is another one, a percentage for example.
+
+    Example:
+        >>> parse_strength("0.8")
+        0.8
+    """
+    with suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise typer.BadParameter(f"{text} is not a number from 0 to 1; 0.8 keeps a fifth of the input")
+
 
 Model = Annotated[
     str,
@@ -32,10 +50,10 @@ Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the noise; 
 Strength = Annotated[
     float,
     typer.Option(
-        min=0.0,
-        max=1.0,
+        parser=parse_strength,
         metavar="S",
-        help="S * result + (1 - S) * input. A model's result may hold some input: `speech` keeps 1 % (floor_db).",
+        help="S * result + (1 - S) * input, with S from 0 to 1. A model's result may hold some input: `speech` keeps "
+        "1 % (floor_db).",
     ),
 ]
 Stems = Annotated[

@@ -30,6 +30,7 @@ Work = tuple[EnhanceTask, Marks]
 _TELL_SECONDS = 0.25  # between two reports of progress
 _LOOK_SECONDS = 0.2  # between two looks whether the run has to end
 _END_SECONDS = 20.0  # for a process to remove what is unfinished
+MOST_BARREN = 3  # replacements for processes that die while they load, one after the other
 
 
 def run_in_processes(
@@ -38,6 +39,7 @@ def run_in_processes(
     ledger: Ledger,
     make: MakeRunner = Runner,
     lengths: Lengths | None = None,
+    option: str = "--jobs",
 ) -> None:
     """Enhance files in `options.jobs` processes; outcomes come in the order in which files are finished.
 
@@ -47,6 +49,7 @@ def run_in_processes(
         ledger: receives the outcomes.
         make: makes the runner of each process, from the options and a number of threads.
         lengths: of the files, for the bar.
+        option: of the command, which sets the number of processes.
 
     Raises:
         ConfigError: nothing can be done, because of the model or an option.
@@ -54,6 +57,7 @@ def run_in_processes(
     pool = _Pool(work, options, ledger, make, lengths)
     with closing(pool):
         pool.run()
+        pool.give_up(option)
 
 
 class _Worker:
@@ -66,6 +70,11 @@ class _Worker:
         other.close()
         self.ready, self.seconds = False, 0.0
         self.task: EnhanceTask | None = None
+
+    def tell(self, work: Work | None) -> None:
+        """Send what to do next; that the process is gone, `recv` says."""
+        with suppress(OSError):
+            self.connection.send(work)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Of files that it has finished and nobody has heard of yet."""
@@ -91,6 +100,7 @@ class _Pool:
         self._context = get_context("spawn")
         self._workers: list[_Worker] = []
         self._ended: list[Any] = []
+        self._barren = 0
         self._lengths = lengths or Lengths([task.source for task, _ in work], options.raw)
         self._bar = AudioBar(self._lengths.total)
 
@@ -107,10 +117,13 @@ class _Pool:
                     self._lost(worker)
                 else:
                     self._receive(worker, kind, content)
+
+    def give_up(self, option: str) -> None:
+        """Enter what no process is left for."""
+        why = f"not begun: {self._barren} processes died while they loaded the model, one after the other; "
+        why += f"is there too little memory? A smaller {option} needs less"
         for task, _ in self._pending:
-            self._ledger.add(
-                _failure(task, "not begun: every process died while it loaded the model; use fewer --jobs")
-            )
+            self._ledger.add(_failure(task, why))
 
     def _readable(self) -> list[Any]:
         return connection.wait([worker.connection for worker in self._workers], _LOOK_SECONDS)
@@ -124,7 +137,7 @@ class _Pool:
         if kind == "ready":
             if not any(other.ready for other in self._workers):
                 self._bar.begin()
-            worker.ready, self._ledger.common = True, content
+            worker.ready, self._barren, self._ledger.common = True, 0, content
             while len(self._workers) < min(self._count, 1 + len(self._pending)):
                 self._start()
             self._next(worker)
@@ -140,12 +153,13 @@ class _Pool:
         if not self._pending:
             self._workers.remove(worker)
             self._ended.append(worker.process)
-            worker.connection.send(None)
+            worker.tell(None)
             worker.connection.close()
             return
-        worker.task = self._pending[0][0]
+        work = self._pending.popleft()
+        worker.task = work[0]
         self._bar.describe(worker.task.source.name)
-        worker.connection.send(self._pending.popleft())
+        worker.tell(work)
 
     def _finish(self, worker: _Worker, outcome: Outcome) -> None:
         assert worker.task is not None
@@ -165,7 +179,8 @@ class _Pool:
         why = f"by signal {-code}; is there too little memory?" if code and code < 0 else f"with exit code {code}"
         if worker.task is not None:
             self._finish_lost(worker, f"the process that enhanced it ended {why}")
-        if worker.ready and self._pending:
+        self._barren += not worker.ready
+        if self._pending and (worker.ready or self._barren <= MOST_BARREN):
             self._start()
 
     def _finish_lost(self, worker: _Worker, why: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from exdiff.audio import SUFFIXES
 from exdiff.cli.enhancing.options import RESULT
 from exdiff.core.errors import ConfigError
 from exdiff.core.stems import STEMS
@@ -21,6 +23,14 @@ _MEDIA_SUFFIXES = (
 )
 _VIDEO_SUFFIXES = "3g2 3gp asf avi flv m2ts m4v mkv mov mp4 mpeg mpg mts ts vob webm wmv"
 MEDIA, VIDEO = frozenset(_MEDIA_SUFFIXES.split()), frozenset(_VIDEO_SUFFIXES.split())
+
+
+def media_suffixes(names: Iterable[str]) -> Iterator[str]:
+    """The suffixes of sound that is not read."""
+    for name in names:
+        suffix = os.path.splitext(name)[1].lower().removeprefix(".")
+        if suffix in MEDIA and suffix not in SUFFIXES:
+            yield f".{suffix}"
 
 
 def check_template(template: str, whats: Sequence[str]) -> None:

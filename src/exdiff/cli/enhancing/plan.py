@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import glob
+import difflib
 import hashlib
-import itertools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exdiff.audio import SUFFIXES
 from exdiff.audio.codecs import CONTAINERS
-from exdiff.audio.files import audio_files, is_audio
+from exdiff.audio.files import is_audio
 from exdiff.audio.targets import plan_suffix
+from exdiff.cli.enhancing.inputs import check_local, expand
 from exdiff.cli.enhancing.names import BESIDE, MEDIA, MIRRORED, VIDEO, check_template, earlier_results, result_name
 from exdiff.cli.enhancing.options import PIPE, PIPE_FORMATS, Options
+from exdiff.core.config import nearest
 from exdiff.core.errors import ConfigError
+
+_WRITABLE = tuple(dict.fromkeys(name for container in CONTAINERS.values() for name in container.suffixes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,14 @@ class Plan:
         return Plan(kept, refused, self.passed_over if number == 1 else Counter())
 
 
-def plan_tasks(inputs: Sequence[str], out: Path | None, options: Options) -> Plan:
+def plan_tasks(inputs: Sequence[str], out: str | Path | None, options: Options) -> Plan:
     """The plan of a run.
 
     Args:
         inputs: files, folders (with everything below them), globs, or `-`. Results of other inputs, from earlier runs,
             are skipped, except files given by name if the new results go elsewhere.
-        out: a file or a folder, see `exdiff enhance --help`; None for results beside their inputs; `-`.
+        out: a file or a folder (surely so with a slash at the end), see `exdiff enhance --help`; None for results
+            beside their inputs; `-`.
         options: of the run.
 
     Raises:
@@ -84,17 +87,20 @@ def plan_tasks(inputs: Sequence[str], out: Path | None, options: Options) -> Pla
     """
     if options.name is not None:
         check_template(options.name, options.whats)
+    check_local(*inputs, "" if out is None else str(out))
+    is_folder = out is not None and (str(out).endswith(("/", os.sep)) or os.path.isdir(out))
+    out = None if out is None else Path(out)
     found: dict[Path, Path] = {}
     named: set[Path] = set()
     passed_over: Counter[str] = Counter()
     for text in inputs:
-        expanded = dict(_expand(text, out, passed_over))
+        expanded = dict(expand(text, out, passed_over))
         found |= {source: relative for source, relative in expanded.items() if source not in found}
         named |= expanded.keys() & {Path(text)}
     for source in earlier_results(found, options.name):
         if out is None or source not in named:
             del found[source]
-    single = out is not None and _is_single(out, len(found))
+    single = out is not None and not is_folder and _is_single(out, len(found), any(map(os.path.isdir, inputs)))
     if out is not None and not single and os.path.exists(out) and not os.path.isdir(out):
         raise ConfigError(f"{out} is a file, but {len(found)} results need a folder; name another -o")
     if options.name is not None and single:
@@ -113,63 +119,17 @@ def is_pipe(path: Path) -> bool:
     return str(path) == PIPE or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
 
 
-def _expand(text: str, out: Path | None, passed_over: Counter[str]) -> Iterator[tuple[Path, Path]]:
-    """The files of one argument, each with its path below OUT."""
-    if not text:
-        raise ConfigError("an input is empty; name a file, a folder or a glob, . for the current folder")
-    path = Path(text)
-    if text != PIPE and os.path.isdir(path):
-        files = list(_walk(path, out))
-        passed_over.update(_other_media(path))
-        if not files:
-            raise ConfigError(f"{text} holds no audio or video files; known suffixes: {' '.join(sorted(SUFFIXES))}")
-        yield from ((file, file.relative_to(path)) for file in files)
-    elif text == PIPE or os.path.exists(path) or not glob.has_magic(text):
-        yield path, Path(path.name)
-    else:
-        matches = [p for p in map(Path, sorted(glob.glob(text, recursive=True))) if os.path.isfile(p)]
-        files = [p for p in matches if is_audio(p)]
-        passed_over.update(media_suffixes(p.name for p in matches))
-        if not files:
-            raise ConfigError(f"{text} matches no audio or video files")
-        root = Path(*_plain_parts(path))
-        yield from ((file, file.relative_to(root)) for file in files)
-
-
-def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
-    """Audio files below `folder`, without hidden ones and without those in an `out` inside it."""
-    files = audio_files(folder)
-    if out is not None and os.path.realpath(out) != os.path.realpath(folder):
-        inside = Path(os.path.realpath(out))
-        files = [p for p in files if not Path(os.path.realpath(p)).is_relative_to(inside)]
-    yield from files
-
-
-def _other_media(folder: Path) -> Iterator[str]:
-    for _, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from media_suffixes(name for name in names if not name.startswith("."))
-
-
-def media_suffixes(names: Iterable[str]) -> Iterator[str]:
-    """The suffixes of sound that is not read."""
-    for name in names:
-        suffix = os.path.splitext(name)[1].lower().removeprefix(".")
-        if suffix in MEDIA and suffix not in SUFFIXES:
-            yield f".{suffix}"
-
-
-def _plain_parts(pattern: Path) -> Iterable[str]:
-    """The folders of a glob before its first wildcard."""
-    return itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts[:-1])
-
-
-def _is_single(out: Path, count: int) -> bool:
+def _is_single(out: Path, count: int, of_folder: bool) -> bool:
+    """Whether `out`, no folder yet, is a file; so is what looks like a mistyped one, which `_to_file` refuses."""
     if is_pipe(out):
         if count != 1:
             raise ConfigError(f"{out} takes one result, but there are {count} inputs; name a folder with -o")
         return True
-    return count == 1 and is_audio(out) and not os.path.isdir(out)
+    if count > 1 and is_audio(out) and not os.path.exists(out):
+        raise ConfigError(f"{out} is one file, but there are {count} inputs; for a folder of that name, type {out}/")
+    suffix = out.suffix.lower().removeprefix(".")
+    mistyped = suffix in MEDIA or difflib.get_close_matches(suffix, _WRITABLE)
+    return count == 1 and (is_audio(out) or (bool(mistyped) and not of_folder))
 
 
 def _to_file(source: Path, out: Path, options: Options) -> EnhanceTask:
@@ -177,9 +137,9 @@ def _to_file(source: Path, out: Path, options: Options) -> EnhanceTask:
     relative = Path(source.name)
     if is_pipe(out):
         return EnhanceTask(source, (out,), _pipe_format(out, options), whats, relative, to_pipe=True)
-    writable = [name for container in CONTAINERS.values() for name in container.suffixes]
-    if suffix not in writable:
-        raise ConfigError(f"cannot write {out.name}; allowed suffixes: {', '.join(dict.fromkeys(writable))}")
+    if suffix not in _WRITABLE:
+        remedy = nearest(suffix, _WRITABLE)
+        raise ConfigError(f"cannot write {out.name} (for a folder of that name, type {out}/){remedy}")
     if options.format not in ("same", suffix):
         raise ConfigError(f"{out.name} does not end with .{options.format}; leave --format out, or change the name")
     if options.keep_video and plan_suffix(out, keep_video=True)[1]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from exdiff.cli.common import debugging, full_traceback, one_line, say
+from exdiff.cli.enhancing.options import Options
 from exdiff.cli.enhancing.plan import EnhanceTask
 from exdiff.core.errors import ConfigError, ExDiffError
 
@@ -82,6 +83,12 @@ def say_passed_over(suffixes: Counter[str]) -> None:
     if suffixes:
         kinds = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(suffixes.items()))
         say(f"warning: {suffixes.total()} files are not read because of their suffix: {kinds}")
+
+
+def say_unfit(options: Options) -> None:
+    """Warn if the default model is to separate songs."""
+    if options.stems and options.model == Options.model:
+        say(f"warning: the model {options.model} was not made for songs; use --model vocals or vocals-compact")
 
 
 class Ledger:

@@ -16,7 +16,7 @@ from typing import Any
 
 from exdiff.evaluation.comparison.pictures import LEFT, RIGHT
 from exdiff.evaluation.metrics import LOWER_IS_BETTER
-from exdiff.evaluation.report import HEADINGS, decimal
+from exdiff.evaluation.report import HEADINGS, decimal, excludes_zero
 from exdiff.evaluation.systems import MIXTURE
 
 READING = {
@@ -177,7 +177,7 @@ def _cell(score: Mapping[str, Any], name: str, sign: str = "", *, best: bool = F
     text = decimal(score["mean"], form)
     if score["ci95"] is not None:
         low, high = score["ci95"]
-        star = "*" if sign and (low > 0 or high < 0) else ""
+        star = "*" if sign and excludes_zero(score["ci95"], form) else ""
         text += f"{star} <small>[{decimal(low, form)}, {decimal(high, form)}]</small>"
     return f"<td{' class=best' if best else ''}>{text}</td>"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from exdiff.evaluation import bootstrap_interval
 from exdiff.evaluation.metrics import LOWER_IS_BETTER
-from exdiff.evaluation.report import HEADINGS, decimal
+from exdiff.evaluation.report import HEADINGS, decimal, excludes_zero
 from exdiff.evaluation.statistics import ScoreRow
 from exdiff.evaluation.systems import MIXTURE
 
@@ -106,9 +106,9 @@ def _duel(result: Mapping[str, Any], first: str, second: str) -> list[str]:
     for score, gain in table.items():
         if gain["ci95"] is None:
             continue
-        low, high = gain["ci95"]
+        clear = excludes_zero(gain["ci95"], _form(score))
         signed = -1 if score in LOWER_IS_BETTER else 1
-        group = open_ if low <= 0 <= high else better if signed * gain["mean"] > 0 else worse
+        group = open_ if not clear else better if signed * gain["mean"] > 0 else worse
         group.append(f"{HEADINGS.get(score, (score, 2))[0]} {_amount(gain, score)}")
     parts = []
     for group, word in ((better, "better than"), (worse, "worse than")):
@@ -122,7 +122,7 @@ def _duel(result: Mapping[str, Any], first: str, second: str) -> list[str]:
 def _where(rows: Sequence[ScoreRow], first: str, second: str) -> list[str]:
     told = []
     for table in by_noise(rows, [first, second]):
-        if table["ci95"] is not None and not table["ci95"][0] <= 0 <= table["ci95"][1]:
+        if table["ci95"] is not None and excludes_zero(table["ci95"], _form("si_sdr")):
             told.append(f"{_amount(table, 'si_sdr')} dB where the mixture has {table['label']}")
     if not told:
         return [f"At no noise level does the SI-SDR of half seconds differ clearly between {first} and {second}."]
@@ -141,8 +141,12 @@ def _trusted(name: str, table: Mapping[str, Any]) -> str:
 
 
 def _amount(gain: Mapping[str, Any], score: str) -> str:
-    form = f"+.{HEADINGS.get(score, (score, 2))[1]}f"
+    form = _form(score)
     if gain["ci95"] is None:
         return decimal(gain["mean"], form)
     low, high = (decimal(value, form) for value in gain["ci95"])
     return f"{decimal(gain['mean'], form)} [{low}, {high}]"
+
+
+def _form(score: str) -> str:
+    return f"+.{HEADINGS.get(score, (score, 2))[1]}f"

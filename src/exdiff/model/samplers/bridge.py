@@ -80,16 +80,22 @@ def bridge_ode(
         >>> bool(bridge_ode(known, path.prior(y), schedule(path, 50), path=path).abs().max() < 1e-3)
         True
     """
-    total = getattr(path, "total_variance", None)
-    if total is None:
-        raise ConfigError(f"bridge_ode needs a bridge or brownian path, got {type(path).__name__}; use 'exponential'")
+    total = total_variance(path)
     for step in walk(path, times, x):
         prediction = predict(x, step.s)
-        of_x, of_denoised, of_y = _guarded_weights(path, float(total), x, step.t, step.s)
+        of_x, of_denoised, of_y = _guarded_weights(path, total, x, step.t, step.s)
         x = of_x * x + of_denoised * prediction.denoised + of_y * prediction.y
         if callback is not None:
             callback(step.number, x, prediction)
     return x
+
+
+def total_variance(path: GaussianPath) -> float:
+    """The variance that a bridge accumulates; ConfigError for other paths, which `bridge_ode` does not fit."""
+    total = getattr(path, "total_variance", None)
+    if total is None:
+        raise ConfigError(f"bridge_ode needs a bridge or brownian path, got {type(path).__name__}; use 'exponential'")
+    return float(total)
 
 
 def _guarded_weights(path: GaussianPath, total: float, x: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, ...]:

@@ -50,7 +50,8 @@ class Objective:
     Args:
         model: the model to train.
         joint: train the extractor too, on its own loss and the diffusion loss, instead of freezing it.
-        detach: with `joint`, the diffusion loss reaches the extractor through the latents only, not the estimate.
+        detach: with `joint`, the diffusion loss reaches the extractor through the latents only, not the estimate,
+            be it an input or the anchor.
         denoise_targets: pass the targets through the frozen extractor first, to remove the recordings' own noise, which
             a generative model would otherwise learn to produce.
         weights: of the terms of the diffusion loss, see `WEIGHTS`; `total` scales it whatever the model's output.
@@ -149,7 +150,8 @@ class Objective:
         adversary: Judge | None,
     ) -> Tensor:
         if self.detach:
-            condition = replace(condition, estimate_spectrum=condition.estimate_spectrum.detach())
+            spectra = condition.y.detach(), condition.estimate_spectrum.detach()  # the anchor may be the estimate
+            condition = replace(condition, y=spectra[0], estimate_spectrum=spectra[1])
         predict = partial(self.model.predict, condition=condition)
         sample = self.sample(predict, target, condition.y.detach(), generators)
         prediction = predict(sample.x_t, sample.t)
