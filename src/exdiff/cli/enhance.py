@@ -107,6 +107,8 @@ def _run(
 
     plan = plan_tasks(inputs, out, options)
     say_passed_over(plan.passed_over)
+    if plan.doubt:
+        say(f"warning: {plan.doubt}")
     say_unfit(options)
     if part is not None:
         plan = plan.part(*part)

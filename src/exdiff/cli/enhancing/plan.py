@@ -53,11 +53,13 @@ class Plan:
         tasks: in order, without duplicates.
         refused: inputs that cannot be done, with the reason; inputs that collide share one.
         passed_over: how many files in folders and globs have a suffix that is not read, by suffix.
+        doubt: where the output is a folder and its name looks like that of a file, a line about it.
     """
 
     tasks: list[EnhanceTask]
     refused: dict[Path, str] = field(default_factory=dict)
     passed_over: Counter[str] = field(default_factory=Counter)
+    doubt: str = ""
 
     def part(self, number: int, count: int) -> Plan:
         """Part `number` of `count`; which part a file belongs to follows from its path below the input folder alone."""
@@ -69,7 +71,7 @@ class Plan:
             for source, reason in self.refused.items()
             if source in sources or (source not in relative and number == 1)
         }
-        return Plan(kept, refused, self.passed_over if number == 1 else Counter())
+        return Plan(kept, refused, self.passed_over if number == 1 else Counter(), self.doubt)
 
 
 def plan_tasks(inputs: Sequence[str], out: str | Path | None, options: Options) -> Plan:
@@ -100,7 +102,7 @@ def plan_tasks(inputs: Sequence[str], out: str | Path | None, options: Options) 
     for source in earlier_results(found, options.name):
         if out is None or source not in named:
             del found[source]
-    single = out is not None and not is_folder and _is_single(out, len(found), any(map(os.path.isdir, inputs)))
+    single = out is not None and not is_folder and _is_single(out, len(found))
     if out is not None and not single and os.path.exists(out) and not os.path.isdir(out):
         raise ConfigError(f"{out} is a file, but {len(found)} results need a folder; name another -o")
     if options.name is not None and single:
@@ -110,7 +112,8 @@ def plan_tasks(inputs: Sequence[str], out: str | Path | None, options: Options) 
     else:
         tasks = [folder_task(source, relative, out, options) for source, relative in found.items()]
     sources = {os.path.realpath(task.source) for task in tasks if not is_pipe(task.source)}
-    return Plan(tasks, collisions(tasks, os.path.realpath, sources), passed_over)
+    doubt = "" if out is None or is_folder or single else _doubt(out, len(found))
+    return Plan(tasks, collisions(tasks, os.path.realpath, sources), passed_over, doubt)
 
 
 def is_pipe(path: Path) -> bool:
@@ -119,17 +122,25 @@ def is_pipe(path: Path) -> bool:
     return str(path) == PIPE or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
 
 
-def _is_single(out: Path, count: int, of_folder: bool) -> bool:
-    """Whether `out`, no folder yet, is a file; so is what looks like a mistyped one, which `_to_file` refuses."""
+def _is_single(out: Path, count: int) -> bool:
+    """Whether `out`, no folder yet, is a file."""
     if is_pipe(out):
         if count != 1:
             raise ConfigError(f"{out} takes one result, but there are {count} inputs; name a folder with -o")
         return True
-    if count > 1 and is_audio(out) and not os.path.exists(out):
-        raise ConfigError(f"{out} is one file, but there are {count} inputs; for a folder of that name, type {out}/")
+    return count == 1 and is_audio(out)
+
+
+def _doubt(out: Path, count: int) -> str:
+    """A line about a folder that may have been meant to be a file; "" for most."""
     suffix = out.suffix.lower().removeprefix(".")
-    mistyped = suffix in MEDIA or difflib.get_close_matches(suffix, _WRITABLE)
-    return count == 1 and (is_audio(out) or (bool(mistyped) and not of_folder))
+    if count > 1 and is_audio(out):
+        return f"{out} becomes a folder, since there are {count} inputs"
+    close = [suffix] if suffix in MEDIA else difflib.get_close_matches(suffix, _WRITABLE, n=1, cutoff=0.75)
+    if count > 1 or not close:
+        return ""
+    remedy = f"did you mean .{close[0]}?" if close[0] in _WRITABLE else "it is no suffix that can be written"
+    return f"{out} becomes a folder; {remedy}"
 
 
 def _to_file(source: Path, out: Path, options: Options) -> EnhanceTask:
@@ -138,8 +149,7 @@ def _to_file(source: Path, out: Path, options: Options) -> EnhanceTask:
     if is_pipe(out):
         return EnhanceTask(source, (out,), _pipe_format(out, options), whats, relative, to_pipe=True)
     if suffix not in _WRITABLE:
-        remedy = nearest(suffix, _WRITABLE)
-        raise ConfigError(f"cannot write {out.name} (for a folder of that name, type {out}/){remedy}")
+        raise ConfigError(f"cannot write {out.name}{nearest(suffix, _WRITABLE)}")
     if options.format not in ("same", suffix):
         raise ConfigError(f"{out.name} does not end with .{options.format}; leave --format out, or change the name")
     if options.keep_video and plan_suffix(out, keep_video=True)[1]:
