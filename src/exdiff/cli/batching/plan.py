@@ -80,7 +80,7 @@ def plan_batch(source: Storage, target: Storage, options: Options, part: tuple[i
     mine = whole if part is None else whole.part(*part)
     if part is not None and part[0] > 1:
         refused = {}
-    return BatchPlan(mine.tasks, mine.refused, mine.passed_over, refused)
+    return BatchPlan(mine.tasks, mine.refused, mine.passed_over, unsafe=refused)
 
 
 def _task(name: str, size: int, options: Options) -> EnhanceTask:
