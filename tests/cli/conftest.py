@@ -1,7 +1,9 @@
 """A tiny model on disk, and a way to run the command in this process."""
 
+import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +14,18 @@ from exdiff.audio import encode
 from exdiff.checkpoints.checkpoint import build_model, save_model
 from exdiff.cli import app
 from exdiff.core.recipe import Recipe
+
+
+def records(text):
+    """The objects of --json and --report."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Batches: reports, parts, several runs at once, salvage, names that are not UTF-8."""
 
-import json
 import os
 from collections import Counter
 
@@ -10,11 +9,9 @@ from exdiff.audio import decode
 from exdiff.cli.enhancing import file as enhance_file
 from exdiff.cli.enhancing.claims import claim_path
 
+from .conftest import records
+
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and names are those of POSIX systems")
-
-
-def records(text):
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_a_report_has_a_line_per_file_and_continues(tmp_path, batch, noise):

@@ -18,19 +18,10 @@ from exdiff.cli.enhancing.claims import claim_path
 from exdiff.cli.enhancing.options import Options
 from exdiff.cli.enhancing.plan import EnhanceTask
 
+from .conftest import records, wait_for
+
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX systems")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-
-
-def records(text):
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_processes_do_what_one_does(tmp_path, batch, noise):

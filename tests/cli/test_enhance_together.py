@@ -1,6 +1,5 @@
 """Several files under way at once, as on a GPU, which is forced here by a model that computes windows together."""
 
-import json
 import os
 import signal
 import threading
@@ -16,11 +15,9 @@ from exdiff.cli.enhancing.claims import claimed
 from exdiff.cli.enhancing.report import Ledger
 from exdiff.core.errors import ConfigError
 
+from .conftest import records
+
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX systems")
-
-
-def records(text):
-    return [json.loads(line) for line in text.splitlines()]
 
 
 @pytest.fixture

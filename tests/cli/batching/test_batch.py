@@ -7,7 +7,8 @@ import pytest
 
 from exdiff.cli.batching.storage import Store
 
-from .conftest import both_engines, contents, records
+from ..conftest import records
+from .conftest import both_engines, contents
 
 
 @pytest.fixture

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from collections import Counter
 
 import pytest
 
-from .conftest import both_engines, contents, processes_with, records, wait_for
+from ..conftest import records, wait_for
+from .conftest import both_engines, contents, processes_with
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX systems")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs POSIX signals and /proc")
 
 
 @both_engines
