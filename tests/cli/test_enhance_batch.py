@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
@@ -89,6 +90,34 @@ def test_a_claimed_file_is_another_runs(tmp_path, batch, noise):
         assert sorted(os.listdir(tmp_path / "out")) == sorted([claim_path(tmp_path / "a.wav").name, "b.wav"])
     assert batch("--skip-existing").exit_code == 0
     assert sorted(os.listdir(tmp_path / "out")) == ["a.wav", "b.wav"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_another_run_did_not_finish_is_done(tmp_path, batch, noise, monkeypatch, jobs, finished):
+    """It has claimed two files when this one begins, and ends while the third is enhanced."""
+    from exdiff.cli.enhancing import report
+    from exdiff.cli.enhancing.claims import claimed
+
+    for name in ("a.wav", "b.wav", "c.wav"):
+        noise(tmp_path / "in" / name)
+    other, enter = ExitStack(), report.Ledger._enter
+    other.enter_context(claimed([tmp_path / "out" / "a.wav", tmp_path / "out" / "b.wav"]))
+
+    def end_the_other(ledger, outcome):
+        enter(ledger, outcome)
+        if outcome.source.endswith("c.wav"):
+            if finished:
+                noise(tmp_path / "out" / "a.wav", seconds=0.1)
+            other.close()
+
+    monkeypatch.setattr(report.Ledger, "_enter", end_the_other)
+    result = batch("--skip-existing", "--jobs", jobs, "--report", tmp_path / "r.jsonl")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lengths = {path.name: decode(path)[0].shape[1] for path in (tmp_path / "out").iterdir()}
+    assert lengths == {"a.wav": 1600 if finished else 11200, "b.wav": 11200, "c.wav": 11200}
+    statuses = [(os.path.basename(r["input"]), r["status"]) for r in records((tmp_path / "r.jsonl").read_text())]
+    assert sorted(statuses) == [("a.wav", "skipped" if finished else "done"), ("b.wav", "done"), ("c.wav", "done")]
 
 
 @pytest.mark.parametrize("option", ["--overwrite", "--skip-existing", None])

@@ -118,19 +118,21 @@ def _run(
     with closing(Ledger(report, to_stdout=options.json, verbose=on_terminal())) as ledger:
         ledger.common = {"model": options.model, "seed": options.seed, "strength": options.strength}
         work = _choose(plan, options, ledger)
-        if len(work) > 1 and options.jobs > 1:
-            from exdiff.cli.enhancing.jobs import run_in_processes
-
-            run_in_processes(work, options, ledger)
-        elif work:
-            _run_here(work, options, ledger)
+        while work:
+            _do(work, options, ledger)
+            work = _unwritten(ledger.take_again(work), ledger)
     if ledger.counts[FAILED]:
         return NOTHING_DONE if ledger.counts[FAILED] == len(plan.tasks) else SOME_FAILED
     return SOME_FAILED if ledger.counts[SALVAGED] else 0
 
 
-def _run_here(work: list[tuple[EnhanceTask, Marks]], options: Options, ledger: Ledger) -> None:
-    """In this process: one file after the other or, where that fills a GPU, several at once."""
+def _do(work: list[tuple[EnhanceTask, Marks]], options: Options, ledger: Ledger) -> None:
+    """In several processes or in this one: one file after the other or, where that fills a GPU, several at once."""
+    if len(work) > 1 and options.jobs > 1:
+        from exdiff.cli.enhancing.jobs import run_in_processes
+
+        run_in_processes(work, options, ledger)
+        return
     from exdiff.cli.enhancing.plan import is_pipe
     from exdiff.cli.enhancing.readers import run_in_threads
     from exdiff.cli.enhancing.run import Runner, run_serially, thread_count
@@ -170,3 +172,16 @@ def _choose(plan: Plan, options: Options, ledger: Ledger) -> list[tuple[EnhanceT
             remedy = "--overwrite" if partner and options.skip_existing else "--overwrite or --skip-existing"
             ledger.add(Outcome.of(task, FAILED, error=f"{present[0]} exists{partner}; use {remedy}"))
     return chosen
+
+
+def _unwritten(work: list[tuple[EnhanceTask, Marks]], ledger: Ledger) -> list[tuple[EnhanceTask, Marks]]:
+    """Of files that another run was writing, those that it has not; the others are entered in the ledger."""
+    from exdiff.cli.enhancing.report import SKIPPED, Outcome
+
+    left = []
+    for task, marks in work:
+        if all(path.exists() for path in task.outputs):
+            ledger.add(Outcome.of(task, SKIPPED, error="another run has written it meanwhile"))
+        else:
+            left.append((task, marks))
+    return left

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from contextlib import suppress
 
 import pytest
+
+from exdiff.cli.enhancing import claims
 
 from ..conftest import records, wait_for
 from .conftest import both_engines, contents, processes_with
@@ -40,12 +43,18 @@ def test_a_driver_that_is_killed(engine, start, batch, tmp_path, noise):
         noise(tmp_path / "in" / f"{number}.wav", seconds=20)
     out, report = tmp_path / "out", tmp_path / "r.jsonl"
     running = start(tmp_path / "in", out, "--engine", engine, "--workers", 2, "--report", report)
-    wait_for(lambda: list(out.glob("*.wav")))
+    workers = set()
+
+    def at_work():
+        workers.update(claimants(out))
+        return [worker for worker in workers if claims._start_of(worker) is not None]
+
+    wait_for(lambda: at_work() and list(out.glob("*.wav")))
     running.kill()
     running.communicate()
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.wav")}
     assert len(before) < 5
-    wait_for(lambda: not processes_with(str(tmp_path)) and not claimed(out))
+    wait_for(lambda: not (at_work() or processes_with(str(tmp_path)) or claimed(out)))
     during = {path.name: path.stat().st_mtime_ns for path in out.glob("*.wav")}
     assert len(during) <= len(before) + 2, "workers end with their driver"
     result = batch(tmp_path / "in", out, "--workers", 1, "--report", report)
@@ -61,6 +70,15 @@ def claimed(folder):
     return list(folder.glob(".*.claim"))
 
 
+def claimants(folder):
+    """Numbers of the processes that write now."""
+    found = set()
+    for claim in claimed(folder):
+        with suppress(OSError, ValueError):  # gone, or not written yet
+            found.add(json.loads(claim.read_text())["pid"])
+    return found
+
+
 @pytest.mark.parametrize(("engine", "workers"), [("ray", 2), ("gpu", 1)], indirect=["engine"])
 def test_an_ended_run_leaves_nothing_unfinished(engine, workers, start, tmp_path, noise):
     """SIGTERM, of which Ray has a handler of its own. On a GPU, a worker has several files under way."""
@@ -68,7 +86,7 @@ def test_an_ended_run_leaves_nothing_unfinished(engine, workers, start, tmp_path
         noise(tmp_path / "in" / f"{number}.wav", seconds=600)
     running, out = start(tmp_path / "in", tmp_path / "out", *engine), tmp_path / "out"
     wait_for(lambda: len(list(out.glob(".*.part"))) == (2 if workers == 2 else 3))
-    assert len({json.loads(claim.read_text())["pid"] for claim in claimed(out)}) == workers
+    assert len(claimants(out)) == workers
     running.terminate()
     _, stderr = running.communicate(timeout=60)
     assert (running.returncode, stderr) == (130, "exdiff: interrupted; unfinished files were removed\n")

@@ -71,10 +71,12 @@ def test_what_a_lost_machine_has_claimed_is_no_success(tmp_path):
     """At first another run may be at it. After a loss it may be a worker that is gone, on a machine nobody can ask."""
     (tmp_path / "there.wav").touch()
     ledger = BatchLedger(Folder(tmp_path), Folder(tmp_path), 2, report=None, to_stdout=False, verbose=False)
-    claimed = [Outcome.of(task(name), SKIPPED, error="another run writes it now") for name in ("a.wav", "there.wav")]
-    ledger.add(claimed[0])
-    assert ledger.counts == {SKIPPED: 1}
-    ledger.take_again([])
+    work = [(task(name), [None]) for name in ("a.wav", "b.wav", "there.wav")]
+    claimed = [Outcome.of(of, SKIPPED, error="another run writes it now", again=True) for of, _ in work]
+    ledger.add(Outcome.of(work[0][0], FAILED, error="the worker that enhanced it ended", again=True))
+    ledger.add(claimed[1])
+    ledger.add(claimed[2])
+    assert not ledger.counts and ledger.take_again(work) == work
     for outcome in claimed:
         ledger.add(outcome)
     assert ledger.counts == {SKIPPED: 2, FAILED: 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,37 +42,41 @@ class BatchLedger(Ledger):
         options: of `Ledger`.
 
     Attributes:
-        attempt: the one that goes on, from 1.
         failures: records of files that are given up.
     """
 
     def __init__(self, source: Storage, target: Storage, attempts: int, **options: Any) -> None:
         super().__init__(**options)
         self._source, self._target, self._attempts = source, target, attempts
-        self._again: dict[str, Outcome] = {}
-        self.attempt, self.failures = 1, list[dict[str, Any]]()
+        self._failed: Counter[str] = Counter()
+        self.failures: list[dict[str, Any]] = []
 
     def add(self, outcome: Outcome) -> None:
-        """Count an outcome, whose names are relative, and print what there is to say; or keep it for later."""
-        if outcome.status == FAILED and outcome.again and self.attempt < self._attempts:
-            self._again[outcome.source] = outcome
-            return
-        if outcome.status == SKIPPED and self.attempt > 1 and not all(map(self._target.has, outcome.outputs)):
+        """As for `Ledger`, of an outcome whose names are relative."""
+        if (
+            outcome.status == SKIPPED
+            and self._failed[outcome.source]
+            and not all(map(self._target.has, outcome.outputs))
+        ):
             # A worker elsewhere has claimed it. If that was lost with its whole machine, nobody can tell for a while.
             why = f"{outcome.error}, or has done so on a machine that is lost; run again in 15 minutes"
             outcome = replace(outcome, status=FAILED, error=why, again=True)
+        self._failed[outcome.source] += outcome.status == FAILED
+        super().add(outcome)
+
+    def has_another(self, outcome: Outcome) -> bool:
+        """As for `Ledger`; and of what has failed, unless it has done so too often."""
+        if outcome.status == FAILED:
+            return self._failed[outcome.source] < self._attempts
+        return super().has_another(outcome)
+
+    def _enter(self, outcome: Outcome) -> None:
+        tried = self._failed[outcome.source]
         outcome = replace(
             outcome,
             source=self._source.address(outcome.source),
             outputs=[self._target.address(name) for name in outcome.outputs],
         )
         if outcome.status == FAILED:
-            tried = self.attempt if outcome.again else 1
             self.failures.append(outcome.to_json(self.common) | {"attempts": tried})
-        super().add(outcome)
-
-    def take_again(self, work: Work) -> Work:
-        """Begin the next attempt: the part of `work` that it consists of."""
-        again, self._again = self._again, {}
-        self.attempt += 1
-        return [item for item in work if str(item[0].source) in again]
+        super()._enter(outcome)

@@ -6,10 +6,10 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from exdiff.cli.common import debugging, full_traceback, one_line, say
 from exdiff.cli.enhancing.options import Options
@@ -19,6 +19,7 @@ from exdiff.core.errors import ConfigError, ExDiffError
 DONE, WARNED, SALVAGED, FAILED, SKIPPED = "done", "warned", "salvaged", "failed", "skipped"
 _STATUSES = (DONE, WARNED, SALVAGED, FAILED, SKIPPED)
 _MOST_ROWS = 30
+T = TypeVar("T")
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Outcome:
         error: one line, if it failed; why, if it was skipped.
         trace: the traceback, with EXDIFF_DEBUG.
         collision: `error` names all files that it is about, and is printed once.
-        again: another attempt may succeed, since the fault need not be the file's.
+        again: another attempt may succeed: the fault need not be the file's, or another run that writes it may end.
     """
 
     source: str
@@ -99,6 +100,9 @@ class Ledger:
         to_stdout: print a line of JSON for each file.
         verbose: also say what was written where, as on a terminal.
 
+    Attributes:
+        attempt: the one that goes on, from 1.
+
     Raises:
         ConfigError: the report cannot be written.
     """
@@ -109,6 +113,8 @@ class Ledger:
         self._rows: list[tuple[str, str, str]] = []
         self._report, self._to_stdout, self._verbose = report, to_stdout, verbose
         self._said: set[str] = set()
+        self._again: set[str] = set()
+        self.attempt = 1
         self._start = time.monotonic()
         self._seconds = 0.0
         self._known = {} if report is None else _read_report(report)
@@ -121,7 +127,23 @@ class Ledger:
         return known in (DONE, WARNED, SALVAGED) and all(path.exists() for path in task.outputs)
 
     def add(self, outcome: Outcome) -> None:
-        """Count an outcome and print what there is to say."""
+        """Count an outcome and print what there is to say; or keep it back, and the file for another attempt."""
+        if outcome.again and self.has_another(outcome):
+            self._again.add(outcome.source)
+        else:
+            self._enter(outcome)
+
+    def has_another(self, outcome: Outcome) -> bool:
+        """Whether there is another attempt: one, at what another run was writing, which may have ended before."""
+        return outcome.status == SKIPPED and self.attempt == 1
+
+    def take_again(self, work: Sequence[tuple[EnhanceTask, T]]) -> list[tuple[EnhanceTask, T]]:
+        """Begin the next attempt: the part of `work` that it consists of."""
+        again, self._again = self._again, set()
+        self.attempt += 1
+        return [item for item in work if str(item[0].source) in again]
+
+    def _enter(self, outcome: Outcome) -> None:
         self.counts[outcome.status] += 1
         self._seconds += outcome.record.get("duration", 0.0)
         why = outcome.error or (outcome.warnings[0] if outcome.warnings else "")

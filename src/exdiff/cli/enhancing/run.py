@@ -79,7 +79,7 @@ class Runner:
             return Outcome.of(task, SKIPPED, error=str(error))
         except ClaimedError as error:
             if self._options.skip_existing:
-                return Outcome.of(task, SKIPPED, error="another run writes it now")
+                return Outcome.of(task, SKIPPED, error="another run writes it now", again=True)
             return Outcome.of_error(task, error)
         except BrokenPipeError:
             raise  # whoever reads the results has enough
