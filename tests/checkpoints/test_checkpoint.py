@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
 
 import pytest
@@ -48,6 +50,17 @@ def test_half_precision_on_disk_is_float_in_memory(saved, dtype, tolerance):
         got = loaded.state_dict()[key]
         assert got.dtype == torch.float32
         torch.testing.assert_close(got, value, rtol=tolerance, atol=1e-6)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are those of POSIX systems")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_others_may_read_weights_as_any_new_file(saved, mask):
+    before = os.umask(mask)
+    try:
+        save_model(saved[0], DEBUG, saved[1])
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((saved[1] / name).stat().st_mode) for name in (WEIGHTS, RECIPE)] == [0o666 & ~mask] * 2
 
 
 def test_saving_again_replaces(saved):

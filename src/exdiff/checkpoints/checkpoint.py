@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from exdiff.checkpoints.catalogue import INSTALLABLE, install_hint, installed_folder
@@ -174,7 +174,7 @@ def save_weights(
     plain = {k: v.detach().to(dtype or v.dtype).contiguous() for k, v in weights.items()}
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(plain, temporary, {"licence": licence})
+        temporary.write_bytes(save(plain, {"licence": licence}))  # `save_file` lets nobody else read it
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
