@@ -244,3 +244,44 @@ def test_a_second_result_replaces_the_first_on_a_phone(visit):
     page.get_by_role("button", name="Zoom in").tap()
     view = page.evaluate("document.querySelector('exdiff-player').view")
     assert view["start"] < state(page)["position"] < view["start"] + view["length"] < 4.2
+
+
+@pytest.fixture
+def begin(noise, tmp_path):
+    """`begin(page)` has something enhanced that takes long."""
+
+    def call(page):
+        noise(tmp_path / "long.wav", seconds=11.9)
+        give(page, tmp_path / "long.wav")
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_label("Steps").click()
+        page.get_by_role("option", name="30").click()
+        page.get_by_label("Samples").first.fill("4")
+        page.click("#exdiff-enhance")
+        page.get_by_text("Enhancing - ").wait_for()
+
+    return call
+
+
+def test_stop_ends_what_is_under_way(visit, begin, noisy):
+    """And then another visitor's turn has come, and this one's again."""
+    page, other = visit(), visit()
+    begin(page)
+    give(other, noisy)
+    other.click("#exdiff-enhance")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.locator("#exdiff-enhance").wait_for()
+    assert page.locator("#exdiff-stop").is_hidden() and "Hear the difference" in page.inner_text("#exdiff-result")
+    other.wait_for_selector("exdiff-player[data-ready]")
+    assert page.locator("exdiff-player").count() == 0
+    page.get_by_label("Steps").click()
+    page.get_by_role("option", name="0 (extractor alone)").click()
+    enhance(page)
+
+
+def test_who_leaves_ends_what_is_under_way(visit, begin, noisy):
+    page, other = visit(), visit()
+    begin(page)
+    page.close()
+    give(other, noisy)
+    enhance(other)

@@ -11,6 +11,7 @@ from exdiff.core.stems import STEMS
 
 SPEECH, VOCALS = KINDS = ("speech", "vocals")
 MOST_DRAWN, MOST_STEPS = 4, 100
+OWN_STEPS = -1  # the choice of the number that the model has itself
 
 
 class Limits(NamedTuple):
