@@ -21,7 +21,9 @@ EXITS = {
 }
 VARIABLES = {
     "EXDIFF_CACHE": "Folder for what can be downloaded or measured again, instead of ~/.cache/exdiff.",
+    "EXDIFF_ALLOW_PIPE": "If 1, shards may come from commands (pipe:...), which are run.",
     "EXDIFF_DEBUG": "If 1, errors come with their traceback.",
+    "EXDIFF_DEMO_AUTH": "USER:PASSWORD for exdiff demo, unless --auth gives them.",
     "EXDIFF_PRECISION": "fp32 or bf16, instead of the one that is faster here.",
 }
 FILES = {

@@ -11,20 +11,24 @@ import threading
 import time
 import types
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import typer
 
 from exdiff.checkpoints.checkpoint import build_model, save_model
 from exdiff.cli.enhancing.options import RAW_FORMATS, RawFormat
 from exdiff.cli.enhancing.pipes import _pack
-from exdiff.cli.live import _default_model, _load, _load_in_words, live
+from exdiff.cli.live import _load, _load_in_words, live
 from exdiff.cli.live_streams import Pace, Reader, drive, unpack
 from exdiff.core.recipe import Recipe
+from exdiff.evaluation.metrics.si_sdr import si_sdr
 
 RATE = 16000
+EXAMPLES = Path(__file__).parents[2] / "examples" / "speech"
 TINY = ["extractor.channels=[8, 12]", "extractor.hidden=4", "extractor.middle=1"]
 
 
@@ -250,6 +254,21 @@ def test_pcm_in_pcm_out(causal):
     np.testing.assert_allclose(heard[late:], whole, atol=1)
 
 
+def test_the_default_model_is_for_calls():
+    """Late by no more than 40 ms, and worth it."""
+    noisy, clean = (
+        soundfile.read(EXAMPLES / kind / "02_boat_0dB.flac", dtype="int16")[0] for kind in ("noisy", "clean")
+    )
+    done = piped(noisy.astype("<i2").tobytes(), "--raw", "s16le,16000,1", "--wait", "--device", "cpu")
+    assert done.stderr.decode().startswith("exdiff: speech-live: latency 31.8 ms at 16000 Hz")
+    heard = np.frombuffer(done.stdout, "<i2")
+    scores = [
+        si_sdr(each.astype(float), clean.astype(float), noisy.astype(float), RATE)["si_sdr"]
+        for each in (heard[509:], noisy)
+    ]
+    assert scores[0] - scores[1] > 6
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -329,16 +348,6 @@ def test_one_slow_hop_does_not_decide():
 def test_less_than_a_hop_has_no_percentage(causal):
     done = piped(bytes(2 * 100), "--model", causal, "--raw", "s16le,16000,1", "--device", "cpu")
     assert done.stderr.decode().splitlines()[-1] == "exdiff: 0.0 s; nothing passed through"
-
-
-def test_without_weights_for_calls_the_other_model_is_used(monkeypatch, capsys):
-    from exdiff.checkpoints import checkpoint
-
-    monkeypatch.setattr(checkpoint, "embedded", lambda: ["speech"])
-    assert _default_model() == "speech"
-    monkeypatch.setattr(checkpoint, "embedded", lambda: ["speech", "speech-live"])
-    assert _default_model() == "speech-live"
-    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

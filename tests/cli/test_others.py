@@ -34,6 +34,10 @@ def test_recipes(run):
     assert [line.split()[0] for line in listed.splitlines()] == names()
     shown = yaml.safe_load(run("recipes", "show", "debug", "training.steps=3").stdout)
     assert shown == Recipe.load("debug", ["training.steps=3"]).to_dict()
+    whole = yaml.safe_load(
+        run("recipes", "show", "debug", "path={type: flow}", "training.adversary={conditional: true}").stdout
+    )
+    assert whole["path"] == {"type": "flow"} and whole["training"]["adversary"] == {"conditional": True}
     result = run("recipes", "show", "debg")
     assert (result.exit_code, result.stderr) == (2, "exdiff: error: unknown recipe 'debg'; did you mean 'debug'?\n")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -446,6 +447,23 @@ def test_a_data_section_is_built_from_files(clips, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="mix: unknown key 'snr'; did you mean 'snr_db'"):
         build(DATASETS, {**section, "mix": {"snr": [0, 1]}}, sample_rate=RATE, seed=0, segment_seconds=SECONDS)
     assert DATASETS["mix"] is mix_clips
+
+
+def test_folders_do_without_a_manifest(clips, tmp_path, monkeypatch):
+    monkeypatch.delenv("EXDIFF_DATA", raising=False)
+    for kind in ("speech", "noise"):
+        for clip in (c for c in clips if c.kind == kind):
+            place = tmp_path / kind / (clip.speaker or "none") / clip.path.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(clip.path.read_bytes())
+    folders = {kind: [str(tmp_path / kind)] for kind in ("speech", "noise")}
+    section = {"type": "mix", "manifest": None, "cache": str(tmp_path / "cache"), "folders": folders}
+    mixer = build(DATASETS, section, sample_rate=RATE, seed=0, segment_seconds=SECONDS)
+    assert Counter(c.kind for c in mixer.clips) == Counter(c.kind for c in clips if c.kind in folders)
+    assert mixer[0][1].any()
+    with pytest.raises(DataError, match="folders: unknown kind 'speach'; did you mean 'speech'"):
+        section["folders"] = {"speach": folders["speech"]}
+        build(DATASETS, section, sample_rate=RATE, seed=0, segment_seconds=SECONDS)
 
 
 def test_the_manual_lists_every_option_with_its_default():

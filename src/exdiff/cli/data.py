@@ -14,9 +14,10 @@ app = typer.Typer(help="Check data, score clips, make shards.", no_args_is_help=
 
 @app.command()
 def score(
-    manifest: Annotated[Path, typer.Argument(help="A manifest.csv of clips.")],
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest.csv of clips.")],
     out: Annotated[
-        Path, typer.Argument(help="The scores, for data.scores of a recipe; an existing file is continued.")
+        Path,
+        typer.Argument(metavar="OUT", help="The scores, for data.scores of a recipe; an existing file is continued."),
     ],
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
 ) -> None:
@@ -32,7 +33,7 @@ def score(
 
 @app.command()
 def check(
-    path: Annotated[Path, typer.Argument(help="Any folder of audio, a manifest.csv, or a file.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Any folder of audio, a manifest.csv, or a file.")],
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the full report as JSON too.")] = None,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
     silence: Annotated[
@@ -58,8 +59,8 @@ def check(
 
 @app.command()
 def shard(
-    source: Annotated[str, typer.Argument(help="A data set, a manifest.csv of songs, or a recipe.")],
-    out: Annotated[Path, typer.Argument(help="New folder for the shards.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A data set, a manifest.csv of songs, or a recipe.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the shards.")],
     size: Annotated[float, typer.Option(min=0.001, metavar="MB", help="Size of a shard.")] = 500,
     seconds: Annotated[
         float, typer.Option(min=0.1, metavar="S", help="Length of the pieces into which long files are cut.")

@@ -31,8 +31,8 @@ def enhance(
             "--out",
             parser=named_place,
             metavar="PATH",
-            help="A file with an audio suffix, for one input; otherwise a folder, surely so with a slash at the end. "
-            "- is standard output.",
+            help="A file with an audio suffix, for one input; otherwise a folder. A slash at the end always means a "
+            "folder, - standard output.",
         ),
     ] = None,
     model: declared.Model = "speech",

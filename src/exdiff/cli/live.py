@@ -16,25 +16,28 @@ from exdiff.cli.enhancing.options import RawFormat
 if TYPE_CHECKING:
     from exdiff.inference.live import Live
 
-_LIVE, _OTHER = "speech-live", "speech"
 _DEVICE_SECONDS, _PIPE_SECONDS = 0.03, 0.1  # beyond a hop: devices are regular, pipes come in bursts
 
 
 def live(
     model: Annotated[
-        str | None,
+        str,
         typer.Option(
             metavar="NAME|PATH",
-            help="A model's name (see `exdiff models`) or the path of a checkpoint. Default: speech, "
-            "or speech-live once its weights are in the package.",
+            help="A model's name (see `exdiff models`) or the path of a checkpoint. `speech` is better, and about 1 s "
+            "late.",
             autocompletion=model_names,
         ),
-    ] = None,
+    ] = "speech-live",
     latency_ms: Annotated[
         float | None, typer.Option(metavar="L", help="Latency of the model, at most. Default: what suits it.")
     ] = None,
     raw: Annotated[
-        str, typer.Option(metavar="FORMAT,RATE,CHANNELS", help="Raw PCM, in and out; of sound devices rate, channels.")
+        str,
+        typer.Option(
+            metavar="FORMAT,RATE,CHANNELS",
+            help="Raw PCM, in and out; with sound devices only rate and channels count.",
+        ),
     ] = "s16le,48000,1",
     input: Annotated[
         str | None,
@@ -50,7 +53,7 @@ def live(
     ] = None,
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, metavar="S", help="S * result + (1 - S) * input.")] = 1.0,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Let nothing through: compute everything, however late.")
+        bool, typer.Option("--wait", help="Compute everything, however late: never pass the input through instead.")
     ] = False,
     device: Annotated[str, typer.Option(metavar="NAME", help="Of the model: auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[
@@ -79,22 +82,14 @@ def live(
         form = RawFormat.parse(raw)
         _check_places(input, output, form)
         keep_memory()
-        chosen = model or _default_model()
-        enhancer = load(chosen, steps=steps, device=device, trust_code=trust_code)
+        enhancer = load(model, steps=steps, device=device, trust_code=trust_code)
         stream, trial = (enhancer.live(form.rate, latency_ms=latency_ms, strength=strength) for _ in range(2))
         count = thread_count(threads) or (1 if stream.frame_by_frame else core_count())
         torch.set_num_threads(count)
         load_text = _load_in_words(_load(trial, form), wait)
-        say(f"{chosen}: latency {1000 * stream.latency_seconds:.1f} ms at {form.rate} Hz; {load_text}")
-        summary = _run(stream, form, input, output, wait) | {"model": chosen}
+        say(f"{model}: latency {1000 * stream.latency_seconds:.1f} ms at {form.rate} Hz; {load_text}")
+        summary = _run(stream, form, input, output, wait) | {"model": model}
         say(dumps(summary), prefix="") if json else say(_in_words(summary))
-
-
-def _default_model() -> str:
-    """What is in the package, and suits a live stream best."""
-    from exdiff.checkpoints.checkpoint import embedded
-
-    return _LIVE if _LIVE in embedded() else _OTHER
 
 
 def _check_places(input: str | None, output: str | None, form: RawFormat) -> None:

@@ -65,7 +65,7 @@ class Recipe:
         Raises:
             ConfigError: an unknown key, no name, or a section that is not a table.
         """
-        values = {k: {} if v is None and k in _SECTIONS else v for k, v in _current(table).items()}
+        values = {k: {} if v is None and k in _SECTIONS else _plain(v) for k, v in _current(table).items()}
         return from_table(cls, values, "recipe")
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,6 +80,11 @@ _MOVED = ("joint", "detach", "denoise_targets", "weights", "extractor_weights", 
 
 class _Whole(dict[str, Any]):
     """A section that an override gives as a whole: it replaces the old one instead of being merged into it."""
+
+
+def _plain(value: Any) -> Any:
+    """`value` with plain tables in it."""
+    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def names() -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from exdiff.core.config import nearest
+from exdiff.core.errors import DataError
 from exdiff.data.cache import ClipCache
 from exdiff.data.clips import Clip, expand_path, read_folder, read_manifest, read_scores
 from exdiff.data.mixer import Mixer
@@ -12,13 +14,15 @@ from exdiff.data.shards import Shards
 from exdiff.data.songs import Songs
 from exdiff.data.synthetic import Synthetic
 
+_MIXED = ("speech", "noise", "music", "rir")
+
 
 def mix_clips(
     *,
     sample_rate: int,
     seed: int,
     segment_seconds: float,
-    manifest: str = "${EXDIFF_DATA}/manifest.csv",
+    manifest: str | None = "${EXDIFF_DATA}/manifest.csv",
     tiers: Sequence[str] = ("A", "B"),
     folders: Mapping[str, Sequence[str]] | None = None,
     scores: str | None = None,
@@ -27,13 +31,17 @@ def mix_clips(
     clean_ovrl: float | None = 2.6,
     mix: Mapping[str, object] | None = None,
 ) -> Mixer:
-    """A `Mixer` over a manifest and folders of clips (`folders`: kind -> paths); `$VARIABLES` are expanded.
+    """A `Mixer` over a manifest, folders of clips (`folders`: kind -> paths), or both; `$VARIABLES` are expanded.
 
     Raises:
         DataError: an unset variable, a missing file, or nothing to mix.
     """
-    clips: list[Clip] = read_manifest(expand_path(manifest), tiers=tiers, kinds=("speech", "noise", "music", "rir"))
+    clips: list[Clip] = []
+    if manifest:
+        clips += read_manifest(expand_path(manifest), tiers=tiers, kinds=_MIXED)
     for kind, roots in (folders or {}).items():
+        if kind not in _MIXED:
+            raise DataError(f"folders: unknown kind {kind!r}{nearest(kind, _MIXED)}")
         for root in roots:
             clips += read_folder(expand_path(root), kind)
     if scores:

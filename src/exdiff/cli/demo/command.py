@@ -20,11 +20,11 @@ def demo(
     port: Annotated[int, typer.Option(min=1, max=65535, metavar="N", help="The port.")] = 7860,
     auth: Annotated[
         str | None,
-        typer.Option(metavar="USER:PASSWORD", help="Let in who knows these.", envvar="EXDIFF_DEMO_AUTH"),
+        typer.Option(
+            metavar="USER:PASSWORD", help="Ask visitors for this name and password.", envvar="EXDIFF_DEMO_AUTH"
+        ),
     ] = None,
-    max_mb: Annotated[
-        float, typer.Option(min=0.001, metavar="N", help="Files of this size, in MB, and larger ones are refused.")
-    ] = 200.0,
+    max_mb: Annotated[float, typer.Option(min=0.001, metavar="N", help="Refuse files of N MB and more.")] = 200.0,
     max_minutes: Annotated[float, typer.Option(min=0.01, metavar="N", help="Longer recordings are refused.")] = 30.0,
     speech: Annotated[
         str, typer.Option(metavar="NAME|PATH", help="The model for speech.", autocompletion=model_names)

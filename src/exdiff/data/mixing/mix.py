@@ -12,7 +12,7 @@ EQUALISER_DB = (-6.0, 6.0)  # gains of an equaliser
 
 @dataclass(frozen=True)
 class Mix:
-    """Probabilities and ranges of the mixing; the defaults are those of the embedded speech model."""
+    """Probabilities and ranges of the mixing."""
 
     snr_db: tuple[float, float] = (-6.0, 18.0)
     noise: float = limited(0.37, least=0)  # relative frequencies of what is mixed in
