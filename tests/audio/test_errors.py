@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from exdiff.audio import AudioReader, AudioWriter, decode, encode
+from exdiff.audio.tags.metadata import Metadata, read_metadata
 from exdiff.core.errors import AudioError
 
 LONG = np.random.default_rng(1).uniform(-0.5, 0.5, (1, 160000)).astype(np.float32)
@@ -66,6 +67,23 @@ def test_what_was_cut_short(tmp_path, name, share):
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     refuse(path, "truncated|not a readable audio|damaged|holds no samples")
+
+
+LISTS = (
+    "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
+    "ffconcat version 1.0\nfile {}\n",
+)
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.M3U", "list.mp4", "list.txt"])
+@pytest.mark.parametrize("text", LISTS)
+def test_a_list_of_other_files_is_not_read(tmp_path, name, text):
+    """A text from somebody else could name any file."""
+    encode(tmp_path / "private.mp3", NOISE.repeat(4, axis=1), 16000)
+    for place in (f"file://{tmp_path}/private.mp3", "private.mp3", f"{tmp_path}/private.mp3"):
+        (tmp_path / name).write_text(text.format(place))
+        refuse(tmp_path / name, "a list of other files, which are not read through it")
+        assert read_metadata(tmp_path / name) == Metadata()
 
 
 @pytest.mark.parametrize("share", [0.4, 0.7])

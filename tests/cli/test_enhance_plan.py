@@ -88,7 +88,9 @@ def test_globs(tree):
 def test_earlier_results_are_not_inputs(tree):
     tree("in/x.wav", "in/x.enhanced.wav", "in/x.vocals.wav", "in/vocals.wav", "in/lone.vocals.wav", "in/out/x.wav")
     assert set(outputs("in")) == {"in/x.wav", "in/vocals.wav", "in/lone.vocals.wav", "in/out/x.wav"}
-    assert "in/out/x.wav" not in outputs("in", out="in/out")
+    for below in ("in", "in/**/*.wav", "*/**/*.wav"):
+        assert "in/out/x.wav" in outputs(below)
+        assert "in/out/x.wav" not in outputs(below, out="in/out")
 
 
 def test_earlier_results_are_left_out_of_any_wildcard(tree):
@@ -96,7 +98,10 @@ def test_earlier_results_are_left_out_of_any_wildcard(tree):
     everything = ("lone.vocals.wav", "x.enhanced.wav", "x.vocals.wav", "x.wav")  # as a shell expands *.wav
     for inputs, options in ((everything, {}), (("*.wav",), {}), (("*.wav",), {"out": "new"}), ((".",), {"out": "new"})):
         assert set(outputs(*inputs, **options)) == {"x.wav", "lone.vocals.wav"}
+        assert plan(*inputs, **options).earlier == [Path("x.enhanced.wav"), Path("x.vocals.wav")]
+        assert plan(*inputs, **options).part(1, 2).earlier and not plan(*inputs, **options).part(2, 2).earlier
     assert set(outputs(*everything, out="new")) == set(everything), "they are named, and nothing collides"
+    assert plan(*everything, out="new").earlier == []
 
 
 def test_an_empty_input_is_not_the_current_folder(tree):

@@ -2,15 +2,17 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 import soundfile
 
-from exdiff.audio import AudioReader, decode
+from exdiff.audio import AudioReader, AudioWriter, Metadata, decode, read_metadata
 from exdiff.audio.info import AudioInfo
 from exdiff.cli.enhancing.options import RAW_FORMATS, RawFormat
 from exdiff.cli.enhancing.pipes import PipeWriter, default_sample
@@ -67,6 +69,28 @@ def test_raw_through_pipes(tmp_path, run, noise, model, shell):
     assert soundfile.read(tmp_path / "new.flac", dtype="int16")[0].astype("<i2").tobytes() == out
 
 
+@pytest.mark.parametrize("suffix", ["flac", "m4a", "wav"])
+def test_what_belongs_to_redirected_input_is_kept_and_to_a_pipe_is_missed(tmp_path, shell, model, suffix):
+    wanted = Metadata({"title": "Noon"})
+    with AudioWriter(tmp_path / f"x.{suffix}", 16000, 1, metadata=wanted) as writer:
+        writer.write(np.zeros((1, 4000), np.float32))
+    command = [sys.executable, "-m", "exdiff", "enhance", "-", "--model", model, "--steps", "0", "-o"]
+    with (tmp_path / f"x.{suffix}").open("rb") as file:
+        done = subprocess.run([*command, f"{tmp_path}/file.flac"], stdin=file, capture_output=True, check=True)
+    assert done.stderr == b"" and read_metadata(tmp_path / "file.flac").tags["title"] == "Noon"
+    piped = [*command, f"{tmp_path}/pipe.flac"]
+    done = subprocess.run(piped, input=(tmp_path / f"x.{suffix}").read_bytes(), capture_output=True, check=True)
+    assert (b"are not read from a pipe, and left out" in done.stderr) == (suffix != "wav")
+    assert "title" not in read_metadata(tmp_path / "pipe.flac").tags
+    stripped = [*piped, "--overwrite", "--strip-metadata"]
+    done = subprocess.run(stripped, input=(tmp_path / f"x.{suffix}").read_bytes(), capture_output=True, check=True)
+    assert done.stderr == b""
+
+
+def test_a_picture_does_not_come_through_a_pipe(tmp_path, shell):
+    assert "and the input is a pipe; name the file itself" in shell(b"", "-o", tmp_path / "x.mp4", "--keep-video", code=2)
+
+
 def test_what_is_not_audio_writes_nothing(shell):
     for data, match in ((b"", "-"), (b"no sound" * 100, "-")):
         text = shell(data, "-o", "-", code=2)
@@ -111,6 +135,26 @@ def test_a_reader_that_goes_away_ends_the_run(tmp_path, noise, model):
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
         assert process.wait(timeout=60) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_whose_result_nobody_reads(tmp_path, noise, model, number):
+    noise(tmp_path / "x.wav")
+    for name in ("in", "out.flac"):
+        os.mkfifo(tmp_path / name)
+    command = [sys.executable, "-m", "exdiff", "enhance", tmp_path / "in", "-o", tmp_path / "out.flac"]
+    command += ["--model", model, "--steps", "0", "--threads", "1"]
+    running = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
+    try:
+        (tmp_path / "in").write_bytes((tmp_path / "x.wav").read_bytes())  # returns once it is read
+        time.sleep(1)
+        assert running.poll() is None
+        running.send_signal(number)
+        _, stderr = running.communicate(timeout=10)
+    finally:
+        running.kill()
+        running.communicate()
+    assert (running.returncode, stderr) == (130, "exdiff: interrupted; unfinished files were removed\n")
 
 
 class Slow(io.RawIOBase):

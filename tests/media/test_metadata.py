@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -50,6 +51,19 @@ def everything(**changes):
 def probe(path):
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_format", "-show_streams", "-show_chapters", str(path)]
     return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a name cannot hold a colon")
+@pytest.mark.parametrize("name", ["2024-05-01T12:30:00.{}", "file:a.{}", "http://b/c:d.{}", "e:f/g.{}"])
+@pytest.mark.parametrize("suffix", ["flac", "m4a", "ogg", "mka", "wav"])
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch, name, suffix):
+    monkeypatch.chdir(tmp_path)
+    path = Path(name.format(suffix))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with AudioWriter(path, 8000, 1, metadata=Metadata({"title": "Noon"})) as writer:
+        writer.write(np.zeros((1, 8000), np.float32))
+    assert read_metadata(path).tags["title"] == "Noon"
+    assert decode(path)[0].shape == (1, 8000)
 
 
 @pytest.mark.parametrize(("container", "codec"), [

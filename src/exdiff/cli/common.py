@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import tempfile
@@ -58,6 +59,13 @@ def _in_words(fault: Mapping[str, Any]) -> str:
     if fault["type"] in _NOT:
         return f"{given!r} is not {_NOT[fault['type']]}"
     return fault["msg"].removeprefix("Value error, ").rstrip(".")
+
+
+def finite(value: float | None) -> float | None:
+    """The callback of an option that is a number without an upper limit."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 def say(text: str, prefix: str = "exdiff: ") -> None:

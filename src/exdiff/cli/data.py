@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, reporting, say
+from exdiff.cli.common import NOTHING_DONE, SOME_FAILED, finite, reporting, say
 
 app = typer.Typer(help="Check data, score clips, make shards.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -61,9 +61,10 @@ def check(
 def shard(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A data set, a manifest.csv of songs, or a recipe.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the shards.")],
-    size: Annotated[float, typer.Option(min=0.001, metavar="MB", help="Size of a shard.")] = 500,
+    size: Annotated[float, typer.Option(min=0.001, callback=finite, metavar="MB", help="Size of a shard.")] = 500,
     seconds: Annotated[
-        float, typer.Option(min=0.1, metavar="S", help="Length of the pieces into which long files are cut.")
+        float,
+        typer.Option(min=0.1, callback=finite, metavar="S", help="Length of the pieces into which long files are cut."),
     ] = 20,
     split: Annotated[str, typer.Option(metavar="NAME", help="Part of the data set: train, valid or test.")] = "train",
     tiers: Annotated[str, typer.Option(metavar="A,B,C", help="Classes of licence to take from a manifest.")] = "A,B",

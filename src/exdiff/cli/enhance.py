@@ -103,10 +103,11 @@ def _run(
 ) -> int:
     """Plan and do the work; returns the exit code."""
     from exdiff.cli.enhancing.plan import plan_tasks
-    from exdiff.cli.enhancing.report import FAILED, SALVAGED, Ledger, say_passed_over, say_unfit
+    from exdiff.cli.enhancing.report import FAILED, SALVAGED, Ledger, say_left_out, say_passed_over, say_unfit
 
     plan = plan_tasks(inputs, out, options)
     say_passed_over(plan.passed_over)
+    say_left_out(plan.earlier)
     if plan.doubt:
         say(f"warning: {plan.doubt}")
     say_unfit(options)

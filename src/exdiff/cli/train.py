@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from exdiff.cli.common import check_folder, reporting, say
+from exdiff.cli.common import check_folder, finite, reporting, say
 from exdiff.cli.completion import recipe_names
 
 
@@ -28,7 +28,7 @@ def train(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the run. Default: runs/RECIPE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder.")] = False,
     max_minutes: Annotated[
-        float | None, typer.Option(min=0.0, metavar="M", help="Save and stop after M minutes.")
+        float | None, typer.Option(min=0.0, callback=finite, metavar="M", help="Save and stop after M minutes.")
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
     profile: Annotated[

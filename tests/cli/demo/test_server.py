@@ -104,6 +104,45 @@ def test_the_api_takes_uploads_only(server, path):
     assert event == "error" and "root:" not in str(content)
 
 
+@pytest.mark.parametrize("place", ["path", "kind", "steps", "seed"])
+def test_no_address_is_fetched_in_place_of_any_value(server, uploaded, place):
+    address = "http://example.org/a.wav"
+    values = {"path": uploaded, "kind": "speech", "steps": 0, "seed": 0}
+    values[place] = address if place == "path" else {"path": address, "meta": {"_type": "gradio.FileData"}}
+    event, error = server.call(**values)
+    assert event == "error" and "addresses are not fetched" in str(error)
+
+
+def test_what_the_page_does_not_need_is_not_there(server):
+    posts = (
+        "process_recording",
+        "vibe-edit/",
+        "undo-vibe-edit/",
+        "stream/x",
+        "component_server",
+        "run-history/connect",
+    )
+    for path in posts:
+        assert server.get(f"/gradio_api/{path}", b"{}", {"Content-Type": "application/json"})[0] == 404, path
+    for path in (
+        "openapi.json",
+        "docs",
+        "gradio_api/deep_link",
+        "gradio_api/stream/x/y/z/playlist.m3u8",
+        "custom_component/x",
+    ):
+        assert server.get(f"/{path}")[0] == 404, path
+
+
+@pytest.mark.parametrize("suffix", [".m3u8", ".wav"])
+def test_an_upload_names_no_other_files(server, noise, tmp_path, suffix):
+    noise(tmp_path / "private.m4a", seconds=3)
+    text = f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:3.0,\nfile://{tmp_path}/private.m4a\n#EXT-X-ENDLIST\n"
+    _, [path] = server.upload(text.encode(), f"a{suffix}")
+    event, error = server.call(path)
+    assert event == "error" and "list of other files" in error["error"]
+
+
 def test_names_of_uploads_are_harmless(server, noise, tmp_path):
     noise(tmp_path / "x.wav", seconds=0.2)
     status, [path] = server.upload((tmp_path / "x.wav").read_bytes(), "../../<img src=x>$(touch y);.wav")

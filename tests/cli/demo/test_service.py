@@ -175,6 +175,28 @@ def test_folders_are_deleted_an_hour_after_their_last_change():
     assert not folders.root.exists()
 
 
+def test_what_is_in_use_stays_and_then_has_an_hour():
+    import os
+    import time
+
+    folders = TemporaryFolders()
+    upload, result, other = folders.new(), folders.new(), folders.new()
+    past = time.time() - 9000
+    with folders.using(upload, result):
+        for folder in (upload, result, other):
+            os.utime(folder, (past, past))
+        assert folders.sweep() == 1 and not other.exists()
+    assert folders.sweep() == 0 and upload.exists() and result.exists()
+    os.utime(upload, (past, past))
+    assert folders.sweep() == 1 and not upload.exists()
+    folders.close()
+
+
+def test_an_upload_that_waited_too_long_is_said_to_be_gone(service, tmp_path):
+    with pytest.raises(AudioError, match="waited for an hour"):
+        service.enhance(tmp_path / "gone.wav", Request(steps=0), lambda part: None)
+
+
 def test_a_thread_looks_by_itself():
     import time
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
-from exdiff.audio.reading.source import seekable
+from exdiff.audio.av_open import LIST_HEADS, open_input
+from exdiff.audio.reading.source import read_at, seekable
 from exdiff.core.errors import AudioError
 
 if TYPE_CHECKING:
@@ -20,17 +21,15 @@ def open_container(
     Raises:
         AudioError: it is none.
     """
-    import av
     import av.error
 
-    # "file:" keeps FFmpeg from reading a colon in the name as a protocol.
-    source: Any = file if path is None else f"file:{path}"
     try:
-        container = av.open(source, "r", format=format, options=options, metadata_errors="ignore")
-        return cast("InputContainer", container)
+        return open_input(file if path is None else path, options, format=format, metadata_errors="ignore")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if not seekable(file):
             text = f"cannot be read from a pipe ({reason(error)}); save it to a file first"
+        elif read_at(file, 0, 64).startswith(LIST_HEADS):
+            text = "a list of other files, which are not read through it; name them, or make one file of them first"
         elif failure:
             text = f"truncated: {failure}, and without them nothing can be decoded; copy it again"
         else:

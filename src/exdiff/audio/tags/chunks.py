@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
 _LARGEST = 1 << 26  # bytes of a chunk that is copied; larger ones are not metadata
+_MOST = 10_000  # chunks; sound that is taken for chunks has more
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 
 
-def read_chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:
+def read_chunks(source: Path | BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     """(name, content) of the chunks of a WAV, RF64 or BW64 file, without its samples; nothing for other files."""
     try:
-        with path.open("rb") as file:
+        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
             for name, start, size in _chunks(file):
                 if name not in (b"data", b"fmt ", b"ds64", b"fact", b"JUNK", b"FLLR", b"PAD ") and size <= _LARGEST:
                     file.seek(start)
@@ -26,19 +28,24 @@ def read_chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """(name, start of the content, its size) of each chunk."""
+    """(name, start of the content, its size) of each chunk, up to sound whose end nobody knows."""
+    file.seek(0)
     head = file.read(12)
     if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:] != b"WAVE":
         return
     at, long_size = 12, 0
-    end = file.seek(0, 2)
-    while at + 8 <= end:
+    for _ in range(_MOST):
         file.seek(at)
-        name, size = struct.unpack("<4sI", file.read(8))
+        header = file.read(8)
+        if len(header) < 8:
+            return
+        name, size = struct.unpack("<4sI", header)
         if name == b"ds64":
-            long_size = struct.unpack("<8xQ", file.read(16))[0]
-        elif name == b"data" and size == 0xFFFFFFFF:
-            size = long_size
+            long_size = int.from_bytes(file.read(16)[8:], "little")
+        elif name == b"data":
+            size = long_size if size == 0xFFFFFFFF else size
+            if size == 0:  # as programs write to a pipe
+                return
         yield name, at + 8, size
         at += 8 + size + size % 2
 

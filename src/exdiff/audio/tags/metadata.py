@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
+from exdiff.audio.av_open import open_input
 from exdiff.audio.tags.chunks import read_chunks
 
 if TYPE_CHECKING:
@@ -51,8 +52,10 @@ class Metadata:
     others: list[str] = field(default_factory=list)
 
 
-def read_metadata(path: str | Path, stream: int | None = None) -> Metadata:
+def read_metadata(source: str | Path | BinaryIO, stream: int | None = None) -> Metadata:
     """What belongs to audio stream `stream` of a file (from 0; None for the default one).
+
+    The source may be an open file that can be rewound.
 
     A file that FFmpeg cannot open has none; whether it is damaged is for its reader to say.
 
@@ -65,16 +68,15 @@ def read_metadata(path: str | Path, stream: int | None = None) -> Metadata:
         >>> read_metadata(path).tags
         {}
     """
-    import av
     import av.error
 
-    found = Metadata()
+    found, place = Metadata(), Path(source) if isinstance(source, str) else source
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_input(place, metadata_errors="replace") as container:
             _read(container, stream, found)
     except (av.error.FFmpegError, OSError, ValueError):
         pass
-    found.riff_chunks = [(name, data) for name, data in read_chunks(Path(path)) if name in _RIFF]
+    found.riff_chunks = [(name, data) for name, data in read_chunks(place) if name in _RIFF]
     if any(name == b"bext" for name, _ in found.riff_chunks):
         found.tags.pop("creation_time", None)  # a time of day, which is in the chunk
     return found

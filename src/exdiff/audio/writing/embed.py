@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from exdiff.audio.av_open import open_input, open_output
 from exdiff.audio.codecs import CONTAINERS
 from exdiff.audio.tags.metadata import Metadata, bibliographic
 
@@ -75,7 +76,7 @@ def _cover(container: OutputContainer, mime: str, image: bytes) -> list[Packet]:
     from av.stream import Disposition
 
     try:
-        with av.open(io.BytesIO(image)) as source:
+        with open_input(io.BytesIO(image)) as source:
             stream = container.add_stream_from_template(source.streams.video[0])
     except (av.error.FFmpegError, ValueError, IndexError):
         return []
@@ -118,12 +119,10 @@ def copy_vorbis(source: Path, target: Path, kind: str, metadata: Metadata, frame
     Raises:
         OSError: it cannot be written.
     """
-    import av
-
     with (
         as_os_error(),
-        av.open(str(source)) as old,
-        av.open(str(target), "w", format=CONTAINERS[kind].muxer) as new,
+        open_input(source) as old,
+        open_output(target, CONTAINERS[kind].muxer) as new,
     ):
         stream = new.add_stream_from_template(old.streams.audio[0])
         covers = embed(new, stream, metadata, kind)

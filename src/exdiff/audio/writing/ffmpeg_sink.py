@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from exdiff.audio.av_open import open_output
 from exdiff.audio.codecs import CODECS, CONTAINERS, bit_rate_of
 from exdiff.audio.layouts import default_layout, ffmpeg_name
 from exdiff.audio.tags.metadata import Metadata, read_metadata
@@ -39,8 +40,6 @@ class FFmpegSink:
     def __init__(
         self, path: Path, target: Target, channels: int, metadata: Metadata | None, picture: Picture | None
     ) -> None:
-        import av
-
         self.target, self.channels, self.picture, self.notes = target, channels, picture, list[str]()
         self._path, self._tags = path, metadata.tags if metadata is not None else {}
         layout = target.layout or (default_layout(channels) if channels <= 2 else ())
@@ -49,7 +48,7 @@ class FFmpegSink:
         self._position, self._packets, self._end, self._closed = 0, 0, 0, False
         self._last: Packet | None = None
         with as_os_error():
-            self.container = av.open(str(path), "w", format=muxer, options=options)
+            self.container = open_output(path, muxer, options)
             if picture is None:
                 self._add_stream()
             else:

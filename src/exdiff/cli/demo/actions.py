@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
+from gradio import processing_utils
 
 from exdiff.cli.common import one_line, show_traceback
 from exdiff.cli.demo.request import OWN_STEPS, SPEECH, Request
@@ -70,24 +71,19 @@ def connect(page: Any, service: Service, inputs: list[Any], player: Any, buttons
     page.unload(leave)
 
 
-def upload_only(**options: Any) -> Any:
-    """A file component that takes uploads only: gradio would also fetch an address for whoever calls the API."""
-    component = gr.File(type="filepath", **options)
-    move = component.async_move_resource_to_block_cache
+def fetch_nothing() -> None:
+    """Keep gradio from fetching addresses, which it would do for whoever names one in place of any value."""
 
-    async def move_upload(url_or_file_path: str | Path | None) -> str | None:
-        if url_or_file_path is not None and "://" in str(url_or_file_path):
-            raise gr.Error("upload the file itself; addresses are not fetched", print_exception=False)
-        return await move(url_or_file_path)
+    async def refuse(url: str, cache_dir: str) -> str:
+        raise gr.Error("upload the file itself; addresses are not fetched", print_exception=False)
 
-    component.async_move_resource_to_block_cache = move_upload
-    return component
+    processing_utils.async_ssrf_protected_download = refuse
 
 
 def add_api(service: Service) -> None:
     """The end point for programs."""
     with gr.Row(visible=False):
-        file = upload_only(label="file")
+        file = gr.File(type="filepath", label="file")
         kind = gr.Textbox(SPEECH, label="kind")
         steps = gr.Number(None, precision=0, label="steps")
         strength = gr.Number(1.0, label="strength")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from exdiff.cli.common import TrustCode, reporting, say
+from exdiff.cli.common import TrustCode, finite, reporting, say
 from exdiff.cli.completion import model_names
 from exdiff.core.errors import ConfigError
 
@@ -24,8 +24,12 @@ def demo(
             metavar="USER:PASSWORD", help="Ask visitors for this name and password.", envvar="EXDIFF_DEMO_AUTH"
         ),
     ] = None,
-    max_mb: Annotated[float, typer.Option(min=0.001, metavar="N", help="Refuse files of N MB and more.")] = 200.0,
-    max_minutes: Annotated[float, typer.Option(min=0.01, metavar="N", help="Longer recordings are refused.")] = 30.0,
+    max_mb: Annotated[
+        float, typer.Option(min=0.001, callback=finite, metavar="N", help="Refuse files of N MB and more.")
+    ] = 200.0,
+    max_minutes: Annotated[
+        float, typer.Option(min=0.01, callback=finite, metavar="N", help="Longer recordings are refused.")
+    ] = 30.0,
     speech: Annotated[
         str, typer.Option(metavar="NAME|PATH", help="The model for speech.", autocompletion=model_names)
     ] = "speech",

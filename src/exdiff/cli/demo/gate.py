@@ -1,4 +1,4 @@
-"""What stands before gradio: files of the server's own folders alone, and a policy that keeps the page offline."""
+"""What stands before gradio: what the page needs, files of its own folders, and a policy that keeps it offline."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import re
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-# gradio also fetches addresses for visitors (file=http://..., proxy=...); nobody needs that here.
-_FILES = re.compile(r"/gradio_api/(file|proxy)[=/](.*)", re.DOTALL)
+# What the page and programs need. gradio has more: it fetches addresses for visitors, runs FFmpeg on recordings, edits
+# the page's code.
+_OPEN = re.compile(
+    r"/|/(config|login|logout|theme\.css|favicon\.ico|robots\.txt|manifest\.json)/?|/(static|assets|svelte)/.*"
+    r"|/gradio_api/((info|app_id|token|user|login_check|startup-events|theme\.css|cancel|reset|upload|upload_progress)/?"
+    r"|(heartbeat|queue|call|run)/.*|file=(?P<file>.*))",
+    re.DOTALL,
+)
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self' data: blob:; font-src 'self' data:; "
@@ -35,10 +41,10 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        file = _FILES.search(scope["path"])
-        if file is not None and (file[1] == "proxy" or not self._owns(file[2])):
+        wanted = _OPEN.fullmatch(scope["path"])
+        if wanted is None or (wanted["file"] is not None and not self._owns(wanted["file"])):
             await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
-            await send({"type": "http.response.body", "body": b"no such file\n"})
+            await send({"type": "http.response.body", "body": b"there is nothing here\n"})
             return
 
         async def with_headers(message: MutableMapping[str, Any]) -> None:

@@ -9,7 +9,8 @@ import shutil
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 KEEP_SECONDS = 3600.0
@@ -39,6 +40,7 @@ class TemporaryFolders:
     def __init__(self, keep_seconds: float = KEEP_SECONDS) -> None:
         self.root = Path(os.path.realpath(tempfile.mkdtemp(prefix="exdiff-demo-")))
         self._keep, self._ended = keep_seconds, threading.Event()
+        self._used: list[Path] = []
         atexit.register(self.close)
         threading.Thread(target=self._run, daemon=True, name="housekeeping").start()
 
@@ -47,6 +49,18 @@ class TemporaryFolders:
         folder = self.root / secrets.token_hex(32)
         folder.mkdir()
         return folder
+
+    @contextmanager
+    def using(self, *folders: Path) -> Iterator[None]:
+        """Keep these, however old they get."""
+        self._used += folders
+        try:
+            yield
+        finally:
+            for folder in folders:
+                self._used.remove(folder)
+                with suppress(OSError):
+                    os.utime(folder)  # the hour begins when they are not used any more
 
     def owns(self, path: str) -> bool:
         """Whether `path` is a file that the page may give out: one that lies in a folder in the root.
@@ -65,7 +79,7 @@ class TemporaryFolders:
         """Delete what has not changed for too long; how many entries that were."""
         limit, count = time.time() - self._keep, 0
         for entry in self.root.iterdir():
-            if _changed(entry) < limit:
+            if entry not in self._used and _changed(entry) < limit:
                 count += 1
                 shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
         return count

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.themes import Base
 
-from exdiff.cli.demo.actions import add_api, connect, upload_only
+from exdiff.cli.demo.actions import add_api, connect, fetch_nothing
 from exdiff.cli.demo.request import KINDS, MOST_DRAWN, OWN_STEPS, SPEECH, Limits
 from exdiff.cli.demo.service import Service
 
@@ -37,6 +37,7 @@ def look() -> dict[str, Any]:
 
 def build_page(service: Service, limits: Limits) -> Any:
     """The page, to be launched."""
+    fetch_nothing()
     with gr.Blocks(title="exdiff", analytics_enabled=False) as page:
         gr.HTML((_ASSETS / "header.html").read_text(encoding="utf-8"), elem_id="exdiff-header")
         with gr.Row(elem_id="exdiff-columns"):
@@ -59,7 +60,9 @@ def _source(service: Service, limits: Limits) -> Any:
     """Where a sound comes from: a file, the microphone, an example."""
     with gr.Tabs() as tabs:
         with gr.Tab("File", id="file"):
-            upload = upload_only(label="Audio or video", show_label=False, height=140, elem_id="exdiff-file")
+            upload = gr.File(
+                type="filepath", label="Audio or video", show_label=False, height=140, elem_id="exdiff-file"
+            )
         with gr.Tab("Microphone", id="microphone"):
             microphone = gr.Audio(sources=["microphone"], type="filepath", show_label=False, buttons=[], editable=False)
     gr.HTML(

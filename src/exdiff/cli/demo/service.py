@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from exdiff.audio import AudioInfo, AudioReader
+from exdiff.audio.av_open import open_input
 from exdiff.cli.demo.housekeeping import TemporaryFolders
 from exdiff.cli.demo.listening import Overheard, Previews
 from exdiff.cli.demo.request import Request
@@ -101,8 +102,10 @@ class Service:
         """
         folder = self.folders.new()
         try:
-            with self._busy:
+            with self._busy, self.folders.using(folder, source.parent):
                 ENDING.check()  # a request that has waited does not begin after `wait`
+                if not source.exists():
+                    raise AudioError("it has waited for an hour, so that it was deleted; choose it again")
                 return self._enhance(source, folder, request.check(), progress)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -192,14 +195,14 @@ def _write_results(job: _Job, enhancer: Overheard) -> tuple[list[Path], dict[str
     return list(task.outputs), record | {
         "input": job.source.name,
         "output": [path.name for path in task.outputs],
-        "warnings": [warning.removeprefix(f"{job.source}: ") for warning in record["warnings"]],
+        "warnings": [
+            warning.removeprefix(f"{job.source}: ").replace(f"{job.folder}/", "") for warning in record["warnings"]
+        ],
     }
 
 
 def _has_picture(source: Path) -> bool:
-    import av
-
-    with av.open(str(source)) as container:
+    with open_input(source) as container:
         return bool(container.streams.video)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from exdiff.audio import AudioInfo, AudioReader, AudioWriter, clipping_message
 from exdiff.audio.tags.metadata import Metadata, read_metadata
@@ -19,6 +19,8 @@ from exdiff.cli.enhancing.plan import EnhanceTask, is_pipe
 from exdiff.cli.enhancing.stems import write_parts
 from exdiff.inference.enhancer import Enhancer
 from exdiff.inference.options import CallOptions
+
+_BARE = ("raw", "wav")  # which hold more than sound only when a recorder or a studio wrote them
 
 
 def enhance_file(
@@ -47,14 +49,16 @@ def enhance_file(
     start = time.perf_counter()
     with ExitStack() as stack:
         with ENDING.interruptible():
-            reader = stack.enter_context(_reader(task.source, options))
+            place = stack.enter_context(open_input(task.source)) if is_pipe(task.source) else task.source
+            metadata = None if task.to_pipe or options.strip_metadata else _metadata(place, options)
+            reader = stack.enter_context(AudioReader(place, options.stream, salvage=options.salvage, raw=options.raw))
         info = reader.info
         if not task.to_pipe:
             stack.enter_context(claimed(task.outputs))
         ready()
         call: CallOptions = {"seed": options.seed, "strength": options.strength}
         notes: list[str] = []
-        with _writers(task, reader, options, notes) as writers, ENDING.interruptible():
+        with _writers(task, reader, metadata, options, notes) as writers, ENDING.interruptible():
             frames = nfe = 0
             for count, evaluations in write_parts(reader, writers, task.whats, enhancer, call, _bits(writers[0])):
                 frames, nfe = frames + count, max(nfe, evaluations)
@@ -81,15 +85,8 @@ def enhance_file(
 
 
 @contextmanager
-def _reader(source: Path, options: Options) -> Iterator[AudioReader]:
-    with ExitStack() as stack:
-        place = stack.enter_context(open_input(source)) if is_pipe(source) else source
-        yield stack.enter_context(AudioReader(place, options.stream, salvage=options.salvage, raw=options.raw))
-
-
-@contextmanager
 def _writers(
-    task: EnhanceTask, reader: AudioReader, options: Options, notes: list[str]
+    task: EnhanceTask, reader: AudioReader, metadata: Metadata | None, options: Options, notes: list[str]
 ) -> Iterator[list[AudioWriter] | list[PipeWriter]]:
     """Writers for all outputs of a task; none gets its name before the `with` block, which finishes them, has ended."""
     info = reader.info
@@ -103,7 +100,8 @@ def _writers(
             notes += target_notes
             if task.note and not any("is written instead" in note for note in target_notes):
                 notes.insert(0, task.note)
-            metadata = None if options.strip_metadata or is_pipe(task.source) else _metadata(task.source, options)
+            if metadata is None and not options.strip_metadata and info.container not in _BARE:
+                notes.append(f"tags, cover and chapters of {info.container} are not read from a pipe, and left out")
             writers = [
                 stack.enter_context(_file_writer(path, task, info, target, metadata, options)) for path in task.outputs
             ]
@@ -120,7 +118,7 @@ def _file_writer(
         target=target,
         frames=info.frames,
         metadata=metadata,
-        picture_from=task.source if options.keep_video and not is_pipe(task.source) else None,
+        picture_from=task.source if options.keep_video else None,
         picture_stream=options.stream,
     )
 
@@ -137,8 +135,14 @@ def _bits(writer: AudioWriter | PipeWriter) -> int:
     return writer.bits if isinstance(writer, PipeWriter) else writer.target.bits
 
 
-def _metadata(source: Path, options: Options) -> Metadata | None:
-    return None if options.raw is not None else read_metadata(source, options.stream)
+def _metadata(place: Path | BinaryIO, options: Options) -> Metadata | None:
+    """None for raw PCM, and for what cannot be rewound."""
+    if options.raw is not None or not (isinstance(place, Path) or place.seekable()):
+        return None
+    found = read_metadata(place, options.stream)
+    if not isinstance(place, Path):
+        place.seek(0)
+    return found
 
 
 def _warnings(writers: list[AudioWriter] | list[PipeWriter]) -> Iterator[str]:

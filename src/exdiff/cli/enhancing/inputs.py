@@ -40,7 +40,7 @@ def expand(text: str, out: Path | None, passed_over: Counter[str]) -> Iterator[t
         raise ConfigError("an input is empty; name a file, a folder or a glob, . for the current folder")
     path = Path(text)
     if text != PIPE and os.path.isdir(path):
-        files = list(_walk(path, out))
+        files = list(_outside(audio_files(path), path, out))
         passed_over.update(_other_media(path))
         if not files:
             raise ConfigError(f"{text} holds no audio or video files; known suffixes: {' '.join(sorted(SUFFIXES))}")
@@ -48,22 +48,22 @@ def expand(text: str, out: Path | None, passed_over: Counter[str]) -> Iterator[t
     elif text == PIPE or os.path.exists(path) or not glob.has_magic(text):
         yield path, Path(path.name)
     else:
-        matches = [p for p in map(Path, sorted(glob.glob(text, recursive=True))) if os.path.isfile(p)]
+        root = Path(*_plain_parts(path))
+        found = map(Path, sorted(glob.glob(text, recursive=True)))
+        matches = [p for p in _outside(found, root, out) if os.path.isfile(p)]
         files = [p for p in matches if is_audio(p)]
         passed_over.update(media_suffixes(p.name for p in matches))
         if not files:
             raise ConfigError(f"{text} matches no audio or video files")
-        root = Path(*_plain_parts(path))
         yield from ((file, file.relative_to(root)) for file in files)
 
 
-def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
-    """Audio files below `folder`, without hidden ones and without those in an `out` inside it."""
-    files = audio_files(folder)
-    if out is not None and os.path.realpath(out) != os.path.realpath(folder):
-        inside = Path(os.path.realpath(out))
-        files = [p for p in files if not Path(os.path.realpath(p)).is_relative_to(inside)]
-    yield from files
+def _outside(files: Iterable[Path], folder: Path, out: Path | None) -> Iterable[Path]:
+    """Of files below `folder` those that do not lie in an `out` inside it."""
+    if out is None or not os.path.isdir(out) or os.path.realpath(out) == os.path.realpath(folder):
+        return files
+    inside = Path(os.path.realpath(out))
+    return (path for path in files if not Path(os.path.realpath(path)).is_relative_to(inside))
 
 
 def _other_media(folder: Path) -> Iterator[str]:

@@ -54,12 +54,14 @@ class Plan:
         refused: inputs that cannot be done, with the reason; inputs that collide share one.
         passed_over: how many files in folders and globs have a suffix that is not read, by suffix.
         doubt: where the output is a folder and its name looks like that of a file, a line about it.
+        earlier: files that are left out, since they have names of results of other inputs.
     """
 
     tasks: list[EnhanceTask]
     refused: dict[Path, str] = field(default_factory=dict)
     passed_over: Counter[str] = field(default_factory=Counter)
     doubt: str = ""
+    earlier: list[Path] = field(default_factory=list)
 
     def part(self, number: int, count: int) -> Plan:
         """Part `number` of `count`; which part a file belongs to follows from its path below the input folder alone."""
@@ -71,7 +73,9 @@ class Plan:
             for source, reason in self.refused.items()
             if source in sources or (source not in relative and number == 1)
         }
-        return Plan(kept, refused, self.passed_over if number == 1 else Counter(), self.doubt)
+        if number != 1:  # what is said about the whole run, the first part says
+            return Plan(kept, refused)
+        return Plan(kept, refused, self.passed_over, self.doubt, self.earlier)
 
 
 def plan_tasks(inputs: Sequence[str], out: str | Path | None, options: Options) -> Plan:
@@ -99,9 +103,13 @@ def plan_tasks(inputs: Sequence[str], out: str | Path | None, options: Options) 
         expanded = dict(expand(text, out, passed_over))
         found |= {source: relative for source, relative in expanded.items() if source not in found}
         named |= expanded.keys() & {Path(text)}
-    for source in earlier_results(found, options.name):
-        if out is None or source not in named:
-            del found[source]
+    earlier = [path for path in earlier_results(found, options.name) if out is None or path not in named]
+    for source in earlier:
+        del found[source]
+    if options.keep_video and any(map(is_pipe, found)):
+        raise ConfigError(
+            "--keep-video needs a file that can be rewound, and the input is a pipe; name the file itself"
+        )
     single = out is not None and not is_folder and _is_single(out, len(found))
     if out is not None and not single and os.path.exists(out) and not os.path.isdir(out):
         raise ConfigError(f"{out} is a file, but {len(found)} results need a folder; name another -o")
@@ -113,7 +121,7 @@ def plan_tasks(inputs: Sequence[str], out: str | Path | None, options: Options) 
         tasks = [folder_task(source, relative, out, options) for source, relative in found.items()]
     sources = {os.path.realpath(task.source) for task in tasks if not is_pipe(task.source)}
     doubt = "" if out is None or is_folder or single else _doubt(out, len(found))
-    return Plan(tasks, collisions(tasks, os.path.realpath, sources), passed_over, doubt)
+    return Plan(tasks, collisions(tasks, os.path.realpath, sources), passed_over, doubt, earlier)
 
 
 def is_pipe(path: Path) -> bool:

@@ -86,6 +86,13 @@ def say_passed_over(suffixes: Counter[str]) -> None:
         say(f"warning: {suffixes.total()} files are not read because of their suffix: {kinds}")
 
 
+def say_left_out(results: Sequence[Path]) -> None:
+    """Say which files were taken for results of earlier runs."""
+    if results:
+        what = f"{results[0]} is" if len(results) == 1 else f"{results[0]} and {len(results) - 1} more are"
+        say(f"{what} left out: results of earlier runs, by their names; with -o, files given by name are done too")
+
+
 def say_unfit(options: Options) -> None:
     """Warn if the default model is to separate songs."""
     if options.stems and options.model == Options.model:
