@@ -6,12 +6,24 @@ import json
 import os
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from exdiff.checkpoints.checkpoint import RECIPE, WEIGHTS, build_model, embedded, load_matching, load_model, save_model
+from exdiff.checkpoints.catalogue import INSTALLABLE
+from exdiff.checkpoints.checkpoint import (
+    RECIPE,
+    WEIGHTS,
+    build_model,
+    embedded,
+    is_path,
+    load_matching,
+    load_model,
+    locate,
+    save_model,
+)
 from exdiff.core.errors import CheckpointError
 from exdiff.core.recipe import Recipe
 
@@ -74,6 +86,25 @@ def test_an_unknown_name_lists_what_there_is():
     with pytest.raises(CheckpointError, match=r"unknown model 'spech'.*the path of a checkpoint folder"):
         load_model("spech")
     assert embedded() == sorted(embedded())
+
+
+@pytest.mark.parametrize("name", embedded()[:1])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_has_a_models_name_does_not_hide_the_model(tmp_path, monkeypatch, name, kind):
+    monkeypatch.chdir(tmp_path)
+    for text in (name, *INSTALLABLE, "mine.ckpt", "mine"):
+        Path(text).mkdir() if kind == "folder" else Path(text).touch()
+    assert (locate(name) / RECIPE).is_file()
+    for installable in INSTALLABLE:
+        assert not is_path(installable)
+    for text in (f"./{name}", str(tmp_path / name), "mine.ckpt", "mine"):
+        assert is_path(text) and locate(text) == Path(text)
+
+
+def test_a_checkpoint_with_a_models_name_is_one(saved, monkeypatch):
+    monkeypatch.chdir(saved[1].parent)
+    saved[1].rename(embedded()[0])
+    assert is_path(embedded()[0]) and locate(embedded()[0]) == Path(embedded()[0])
 
 
 @pytest.mark.parametrize("name", embedded())

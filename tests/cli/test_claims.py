@@ -7,9 +7,12 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
+from exdiff.audio.tags.metadata import Metadata
 from exdiff.audio.writing.unfinished import new_temporary, unfinished
+from exdiff.audio.writing.writer import AudioWriter
 from exdiff.cli.enhancing import claims
 from exdiff.cli.enhancing.claims import ClaimedError, claim_path, claimed
 from exdiff.core.errors import AudioError
@@ -84,6 +87,16 @@ def test_what_a_dead_process_had_begun_is_removed(tmp_path):
     assert len(os.listdir(tmp_path)) == 5 and len(kept) == 1
     with claimed([output]):
         assert set(tmp_path.glob(".*.part")) == kept | {mine}
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.opus", "a.mp3", "a.m4a", "a.mka"])
+def test_everything_that_a_dead_process_may_leave_is_found(tmp_path, name):
+    """Some formats are written in two steps."""
+    writer = AudioWriter(tmp_path / name, 48000, 1, metadata=Metadata({"title": "A title"}))
+    writer.write(np.zeros((1, 4800), np.float32))
+    assert set(tmp_path.iterdir()) == set(unfinished(tmp_path / name, os.getpid())) != set()
+    writer.discard()
+    assert os.listdir(tmp_path) == []
 
 
 @posix

@@ -9,9 +9,11 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from exdiff.cli.ending import Ending
 from exdiff.cli.enhancing import jobs as enhance_jobs
 from exdiff.cli.enhancing import run as enhance_run
 from exdiff.cli.enhancing.claims import claim_path
@@ -149,3 +151,24 @@ def test_a_process_that_dies_before_it_hears_of_its_file_costs_that_file_alone()
     worker.tell(None)  # no error
     with pytest.raises(EOFError):
         worker.connection.recv()
+
+
+@pytest.mark.parametrize("workers", [1, 9])
+def test_an_idle_look_waits_once_for_all_workers(monkeypatch, workers):
+    waits = []
+
+    def wait(connections, seconds):
+        waits.append(len(connections))
+        enhance_jobs.ENDING.wanted = len(waits) >= 3
+        return []
+
+    def start(pool):
+        pool._workers += [SimpleNamespace(connection=object()) for _ in range(workers)]
+
+    monkeypatch.setattr(enhance_jobs.connection, "wait", wait)
+    monkeypatch.setattr(enhance_jobs._Pool, "_start", start)
+    monkeypatch.setattr(enhance_jobs, "ENDING", Ending())
+    task = EnhanceTask(Path("x.wav"), (Path("y.wav"),), "same", ("enhanced",), Path("x.wav"))
+    with pytest.raises(KeyboardInterrupt):
+        enhance_jobs._Pool([(task, [None])], Options(jobs=workers), None).run()
+    assert waits == [workers] * 3

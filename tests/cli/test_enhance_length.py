@@ -39,6 +39,30 @@ def test_the_rest_is_estimated_from_sizes(terminal, files, monkeypatch):
     assert lengths.total == pytest.approx(10.0, rel=0.02)
 
 
+def test_progress_does_not_look_at_every_file(terminal, tmp_path, monkeypatch):
+    class Counted(dict):
+        def items(self):
+            pytest.fail("looks at all files")
+
+        __iter__ = values = keys = items
+
+    files = []
+    for number in range(20):
+        files.append(tmp_path / f"{number}.{'wav' if number % 3 else 'flac'}")
+        files[-1].write_bytes(bytes(1000 + number))
+    known = iter([1.0, None, 2.0, None])
+    monkeypatch.setattr(Lengths, "_measured", lambda *_: next(known, None))
+    lengths = Lengths(files)
+    lengths._left = Counted(lengths._left)
+    unknown = [path for number, path in enumerate(files) if number not in (0, 2)]
+    assert lengths.total == pytest.approx(3 + sum(path.stat().st_size for path in unknown) / 32_000)
+    for number, path in enumerate(files):
+        assert lengths.total >= lengths.settled
+        lengths.settle(path, 0.5 * (number % 4))
+    assert lengths.total == pytest.approx(lengths.settled)
+    assert lengths.settled == 15.0
+
+
 def test_without_a_terminal_nothing_is_opened(files, monkeypatch):
     monkeypatch.setattr(Lengths, "_measured", lambda *_: pytest.fail("opened a file"))
     assert Lengths(files).total is None

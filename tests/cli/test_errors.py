@@ -116,6 +116,9 @@ def test_debug_shows_the_error_of_one_file(run, tmp_path, noise, model, monkeypa
         ("enhance x.wav --steps 1.5", "'1.5' is not a whole number"),
         ("demo --port 99999", "99999 is too large; the most is 65535"),
         ("data shard in out --size big", "'big' is not a number"),
+        ("data shard in out --seconds inf", "inf is not a finite number"),
+        ("demo --max-minutes inf", "inf is not a finite number"),
+        ("train debug --max-minutes inf", "inf is not a finite number"),
     ],
 )
 def test_a_wrong_value_is_named_in_plain_words(run, arguments, message):

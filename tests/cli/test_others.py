@@ -55,6 +55,16 @@ def test_models(run, model):
     assert "unknown model 'nothing'" in result.stderr
 
 
+def test_a_checkpoint_with_the_name_of_a_model_that_is_not_installed(run, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("EXDIFF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    Path("vocals").mkdir()
+    assert "not installed; type" in run("models", "info", "vocals").stdout
+    Path("vocals").rmdir()
+    Path("vocals").symlink_to(model)
+    assert "parameters:" in run("models", "info", "vocals").stdout
+
+
 def test_models_tell_how_they_scored(run, monkeypatch, tmp_path):
     evaluation = {"files": 3, "systems": {"mixture": {}, "speech@steps=0": {}, "speech": {}}}
     for shift, scores in enumerate(evaluation["systems"].values()):

@@ -88,7 +88,9 @@ def test_what_belongs_to_redirected_input_is_kept_and_to_a_pipe_is_missed(tmp_pa
 
 
 def test_a_picture_does_not_come_through_a_pipe(tmp_path, shell):
-    assert "and the input is a pipe; name the file itself" in shell(b"", "-o", tmp_path / "x.mp4", "--keep-video", code=2)
+    assert "and the input is a pipe; name the file itself" in shell(
+        b"", "-o", tmp_path / "x.mp4", "--keep-video", code=2
+    )
 
 
 def test_what_is_not_audio_writes_nothing(shell):

@@ -1,7 +1,9 @@
 """The chunks of broadcast WAV files: copied byte by byte, turned into tags, or named as lost."""
 
+import io
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,3 +74,43 @@ def test_odd_sizes_are_padded(tmp_path):
         writer.write(np.zeros((1, 1001), np.float32))
     assert soundfile.info(tmp_path / "x.wav").frames == 1001
     assert read_metadata(tmp_path / "x.wav").tags["title"] == "Größe"
+
+
+def chunk(name, content, size=None):
+    return name + struct.pack("<I", len(content) if size is None else size) + content
+
+
+@pytest.mark.parametrize("head", [b"RIFF", b"RF64", b"BW64"])
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF, 4])
+def test_silence_is_not_taken_for_chunks(tmp_path, monkeypatch, head, size):
+    """Whatever the header says of its size."""
+    reads = []
+
+    class Counted(io.BytesIO):
+        def read(self, *count):
+            reads.append(count)
+            return super().read(*count)
+
+    content = head + bytes(4) + b"WAVE" + chunk(b"ds64", bytes(28)) + chunk(b"bext", BEXT)
+    content += chunk(b"fmt ", bytes(16)) + chunk(b"data", bytes(1_000_000), size)
+    monkeypatch.setattr(Path, "open", lambda *_: Counted(content))
+    found = [name for name, data in read_chunks(tmp_path / "x.wav") if data]
+    assert found == [b"bext"]
+    assert len(reads) < 50_000 if size == 4 else len(reads) < 10
+
+
+@pytest.mark.parametrize("length", [0, 3, 8, 15])
+def test_a_short_ds64_chunk_is_no_error(tmp_path, length):
+    (tmp_path / "x.wav").write_bytes(
+        b"RF64" + bytes(4) + b"WAVE" + chunk(b"iXML", b"<a/>") + chunk(b"ds64", b"1" * length)
+    )
+    assert list(read_chunks(tmp_path / "x.wav")) == [(b"iXML", b"<a/>")]
+
+
+def test_chunks_behind_more_than_two_gigabytes_are_read(tmp_path):
+    """Of a size that programs also write for an unknown one."""
+    with (tmp_path / "x.wav").open("wb") as file:
+        file.write(b"RIFF" + bytes(4) + b"WAVE" + chunk(b"fmt ", bytes(16)) + chunk(b"data", b"", 0x90000000))
+        file.seek(0x90000000, 1)
+        file.write(chunk(b"iXML", b"<a/>"))
+    assert list(read_chunks(tmp_path / "x.wav")) == [(b"iXML", b"<a/>")]

@@ -9,6 +9,7 @@ import soundfile
 from sound import CLICK, click_at, ffmpeg, read, run, sound, write
 
 from exdiff.audio import AudioReader
+from exdiff.audio.reading.iff import aiff_parts, caf_part
 from exdiff.core.errors import AudioError
 
 SECONDS = 0.9
@@ -293,3 +294,18 @@ def test_impossible_sizes_in_aiff_of_another_coding(tmp_path, value, capfd):
         except AudioError as error:
             assert "\n" not in str(error)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("part", [aiff_parts, caf_part])
+def test_silence_is_not_searched_for_chunks_to_its_end(part):
+    """A size of 0 where the chunk with the format comes behind, or is missing."""
+    reads = []
+
+    class Counted(io.BytesIO):
+        def read(self, *count):
+            reads.append(count)
+            return super().read(*count)
+
+    head = b"caff\0\1\0\0" if part is caf_part else b"FORM\0\0\0\0AIFFSSND\0\0\0\0"
+    assert part(Counted(head + bytes(2_000_000))) is None
+    assert len(reads) <= 10_001

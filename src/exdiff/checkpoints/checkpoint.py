@@ -67,6 +67,16 @@ def installed() -> list[str]:
     return sorted(name for name in INSTALLABLE if (installed_folder(name) / RECIPE).is_file())
 
 
+def is_path(source: str | Path) -> bool:
+    """Whether `source` is the path of something that exists, rather than a model's name.
+
+    Files and folders of recordings that happen to have a model's name do not hide the model; a checkpoint does, and
+    `./speech` is never a name.
+    """
+    place, name = Path(source), str(source)
+    return (place / RECIPE).is_file() or (place.exists() and name not in embedded() and name not in INSTALLABLE)
+
+
 def locate(source: str | Path) -> Path:
     """The folder of an embedded or installed model or of a checkpoint, or the file of a published one.
 
@@ -74,8 +84,7 @@ def locate(source: str | Path) -> Path:
         CheckpointError: not a name, folder or file, or a model that is not installed yet.
     """
     place, name = Path(source), str(source)
-    # A folder of recordings that happens to have a model's name must not hide the model.
-    if place.is_file() or (place / RECIPE).is_file():
+    if is_path(source):
         return place
     if name in embedded():
         return Path(str(resources.files("exdiff.checkpoints") / "weights" / name))
@@ -83,8 +92,6 @@ def locate(source: str | Path) -> Path:
         return installed_folder(name)
     if name in INSTALLABLE:
         raise CheckpointError(f"the model {name!r} is not installed; {install_hint(name)}")
-    if place.exists():
-        return place
     if place.suffix in (".ckpt", ".pt", ".pth"):
         raise CheckpointError(f"{source} does not exist; give the path of a published checkpoint")
     known = [*embedded(), *INSTALLABLE]
@@ -111,7 +118,7 @@ def load_model(source: str | Path, *, trust_code: bool = False) -> tuple[ExDiff,
     try:
         return _load(source, trust_code)
     except CheckpointError as error:
-        if str(source) not in installed():
+        if is_path(source) or str(source) not in installed():
             raise
         raise CheckpointError(f"{error}; to repair it, {install_hint(str(source))}") from None
 

@@ -65,6 +65,8 @@ def install(name: str, wheel: Path | None = None) -> tuple[Path, bool]:
                 folder.rename(work / "damaged")
             made.rename(folder)
     except OSError as error:
+        if _is_whole(name):  # another process has installed it meanwhile
+            return folder, False
         raise ExDiffError(f"cannot install {name} into {folder.parent}: {error.strerror or error}") from None
     return folder, True
 

@@ -75,8 +75,10 @@ def batch(
     codes: 0 all files done, 1 some files failed or not whole, 2 wrong usage or no file done.
     """
     with reporting():
+        from exdiff.checkpoints.checkpoint import is_path
+
         options = Options(
-            model=str(Path(model).absolute()) if Path(model).exists() else model,
+            model=str(Path(model).absolute()) if is_path(model) else model,  # workers may have another current folder
             loading={"steps": steps, "sampler": sampler, "device": device, "trust_code": trust_code},
             seed=seed,
             strength=strength,

@@ -29,6 +29,6 @@ def convert(
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise CheckpointError(f"{out} exists already; give the name of a new folder")
         check_folder(out)
-        model, recipe = load_model(checkpoint)
+        model, recipe = load_model(checkpoint.absolute())  # never a model's name
         save_model(model, recipe, out)
         say(f"wrote {out}: {recipe.description}, {recipe.sample_rate} Hz; use it with --model {out}")

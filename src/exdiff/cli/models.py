@@ -73,11 +73,11 @@ def info(
     """Show licence, size, parts and default settings of a model."""
     with reporting():
         from exdiff.checkpoints.catalogue import INSTALLABLE, install_hint
-        from exdiff.checkpoints.checkpoint import installed, load_model
+        from exdiff.checkpoints.checkpoint import installed, is_path, load_model
         from exdiff.evaluation.published import score_lines
         from exdiff.model.nn.cost import gmac_per_second, parameters
 
-        if name in INSTALLABLE and name not in installed():
+        if name in INSTALLABLE and name not in installed() and not is_path(name):
             item = INSTALLABLE[name]
             source = f"{item.package} {item.version}, a package by others, read as data"
             _show({"name": name, "description": item.description, "licence": item.licence, "weights": source})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import fsspec
 import pytest
 
@@ -35,7 +37,7 @@ def test_an_object_store(engine, batch, songs, bucket, expected, tmp_path):
     bucket.fill(songs, "in")
     result = batch("s3://songs/in", "s3://songs/out", *engine, "--report", tmp_path / "r.jsonl")
     assert (result.exit_code, result.output) == (0, "")
-    # Listing both, twice the table of failures, which ends empty; one GET and one PUT a file.
+    # Listing both, a file to try it, which is removed, and the table of failures likewise; one GET and one PUT a file.
     assert bucket.requests["GET"] == len(expected)
     assert bucket.requests["PUT"] == len(expected) + 1
     assert bucket.requests.total() <= 2 * len(expected) + 8
@@ -162,3 +164,62 @@ def test_names_that_lead_elsewhere_are_refused(batch, bucket, songs, tmp_path):
     assert "s3://songs/in/nul\\x00.wav: its name holds a control character" in result.stderr
     assert "s3://songs/in/../evil.wav: a part of its name is '..'" in result.stderr
     assert contents(tmp_path / "out").keys() == {"deep/good.wav", "deep/failures.jsonl"}
+
+
+class Stopped(Exception):
+    """Stands for an interrupt; typer makes an exit code of a KeyboardInterrupt."""
+
+
+@pytest.mark.parametrize("place", ["folder", "store"])
+@pytest.mark.parametrize("earlier", [True, False])
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_run_that_is_not_done_leaves_the_failures_of_the_one_before(
+    batch, songs, memory, tmp_path, monkeypatch, place, earlier, failed
+):
+    def stop(*arguments):
+        raise Stopped
+
+    monkeypatch.setattr("exdiff.cli.batching.engines._attempt_here", stop)
+    target, table = (tmp_path / "out", tmp_path / "out" / "failures.jsonl")
+    if place == "store":
+        target, table = "memory://out", None
+    if failed:  # before any work
+        (songs / "b.wav").write_bytes((songs / "a.wav").read_bytes())
+    if earlier and table is None:
+        memory.pipe("/out/failures.jsonl", b"old")
+    elif earlier:
+        table.parent.mkdir()
+        table.write_bytes(b"old")
+    with pytest.raises(Stopped):
+        batch(songs, target, "--format", "wav")
+    if table is None:
+        found = {path: memory.cat(path) for path in memory.find("/out")}
+    else:
+        found = {f"/out/{name}": content for name, content in contents(table.parent).items()}
+    assert found.keys() == ({"/out/failures.jsonl"} if earlier or failed else set())
+    assert not earlier or found["/out/failures.jsonl"] == b"old"
+
+
+def test_a_model_that_cannot_be_loaded_leaves_them_too(run, memory):
+    memory.pipe("/out/failures-2-of-2.jsonl", b"old")
+    result = run("batch", "memory://in", "memory://out", "--model", "speeech", "--part", "2/2")
+    assert (result.exit_code, "unknown model" in result.stderr) == (2, True)
+    assert {path: memory.cat(path) for path in memory.find("/out")} == {"/out/failures-2-of-2.jsonl": b"old"}
+
+
+def test_a_model_is_named_or_found_from_any_folder(run, songs, model, tmp_path, monkeypatch):
+    """A folder of recordings may have the name of a model; workers may have another current folder."""
+    given = []
+
+    def run_batch(places, options, *_, **__):
+        given.append(options)
+        return 0
+
+    monkeypatch.setattr("exdiff.cli.batching.run.run_batch", run_batch)
+    monkeypatch.chdir(tmp_path)
+    songs.rename("speech")
+    Path("mine").symlink_to(model)
+    Path("vocals").touch()
+    for name in ("speech", "vocals", "nothing", "mine"):
+        assert run("batch", "speech", "out", "--model", name).exit_code == 0
+    assert [options.model for options in given] == ["speech", "vocals", "nothing", str(tmp_path / "mine")]

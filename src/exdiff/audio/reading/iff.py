@@ -11,6 +11,7 @@ from exdiff.audio.reading.tail import zeros_only
 
 _UNKNOWN_SIZE = 0x7FFF0000
 _SLACK = 8
+_MAX_CHUNKS = 10_000  # sound that is taken for chunks, because a size is wrong, has more
 _WRONG = "the size in its header is wrong; it was read to its end"
 # AIFF-C's names of PCM, and the bytes of a sample, 0 for those that COMM says.
 _AIFC_WIDTHS = {b"NONE": 0, b"twos": 0, b"sowt": 0, b"raw ": 1, b"in24": 3, b"in32": 4, b"fl32": 4, b"FL32": 4}
@@ -37,7 +38,9 @@ def _aiff_part(file: BinaryIO, base: int, size: int) -> Part | None:
     kind = read_at(file, base + 8, 4)
     comm, data, length, at = b"", 0, 0, base + 12
     following = 0
-    while len(header := read_at(file, at, 12)) >= 8:
+    for _ in range(_MAX_CHUNKS):
+        if len(header := read_at(file, at, 12)) < 8:
+            break
         name, count = header[:4], struct.unpack(">I", header[4:8])[0]
         if name == b"FORM" and header[8:11] == b"AIF" and data:
             following = at
@@ -102,7 +105,9 @@ def _is_sound(file: BinaryIO, at: int, size: int) -> bool:
 def caf_part(file: BinaryIO) -> Part | None:
     """The sound of a CAF file of PCM, or None for another encoding."""
     size, at, desc = file_size(file), 8, b""
-    while len(header := read_at(file, at, 12)) == 12:
+    for _ in range(_MAX_CHUNKS):
+        if len(header := read_at(file, at, 12)) < 12:
+            return None
         name, length = header[:4], struct.unpack(">q", header[4:])[0]
         at += 12
         if name == b"data":

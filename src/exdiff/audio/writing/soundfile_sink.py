@@ -19,6 +19,7 @@ from exdiff.audio.tags.ogg_comments import replace_comments
 from exdiff.audio.tags.riff_tags import tag_chunks
 from exdiff.audio.targets import Target
 from exdiff.audio.writing.embed import copy_vorbis, picture_block, vorbis_comments
+from exdiff.audio.writing.unfinished import second_temporary
 
 _PIECE = 1 << 14  # samples per call: libsndfile's Vorbis encoder puts the samples of a call on its stack
 _RIFF_LIMIT = (1 << 32) - (1 << 26)  # bytes; above it a WAV needs the 64-bit header
@@ -58,7 +59,7 @@ class SoundFileSink:
             self._order = vorbis_layout(channels)
             options |= {"format": "OGG", "compression_level": 1 - vorbis_quality(target, channels)}
         if target.codec in ("vorbis", "flac") and (target.container not in ("ogg", "flac") or self._extras()):
-            self._written = path.with_name(f"{path.name}v")
+            self._written = second_temporary(path)
         self.file = soundfile.SoundFile(self._written, "w", target.sample_rate, channels, **options)
 
     def write(self, data: np.ndarray, /) -> None:

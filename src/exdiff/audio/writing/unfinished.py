@@ -19,6 +19,16 @@ def new_temporary(path: Path) -> Path:
     return path.with_name(f"{_beginning(path, os.getpid())}{uuid.uuid4().hex[:8]}.part")
 
 
+def second_temporary(temporary: Path) -> Path:
+    """Another name beside one of `new_temporary`, for what is made in two steps; `unfinished` finds both.
+
+    Example:
+        >>> second_temporary(Path(".a.1.b.part"))
+        PosixPath('.a.1.b-samples.part')
+    """
+    return temporary.with_stem(f"{temporary.stem}-samples")
+
+
 def unfinished(path: Path, process: int) -> Iterator[Path]:
     """What process number `process` has begun to write for `path`, in any order.
 

@@ -58,7 +58,7 @@ def run_batch(
         if isinstance(target, Folder):
             check_folder(target.root)
         else:
-            _store(target, table, [], scratch)  # before anything is computed that cannot be stored
+            _try_to_store(target, f".{table}.probe", scratch)
         ledger = BatchLedger(source, target, retries + 1, report=report, to_stdout=options.json, verbose=on_terminal())
         ledger.common = {"model": options.model, "seed": options.seed, "strength": options.strength}
         make = partial(StoredRunner, source=source, target=target, scratch=scratch)
@@ -70,11 +70,14 @@ def run_batch(
                         while work:
                             make_attempt(Attempt(work, options, ledger, make, alone=ledger.attempt > 1))
                             work = _missing([task for task, _ in ledger.take_again(work)], target, ledger)
-        finally:
-            if ledger.failures:
+        except BaseException:  # it is not done: half a table does not replace the whole one of an earlier run
+            if ledger.failures and not target.has(table):
                 _store(target, table, ledger.failures, scratch)
-            else:
-                target.remove(table)
+            raise
+        if ledger.failures:
+            _store(target, table, ledger.failures, scratch)
+        else:
+            target.remove(table)
     return _exit_code(ledger, len(plan.tasks) + len(plan.unsafe), target.address(table))
 
 
@@ -98,8 +101,14 @@ def _missing(tasks: Sequence[EnhanceTask], target: Storage, ledger: BatchLedger)
     return work
 
 
+def _try_to_store(target: Storage, name: str, scratch: Path) -> None:
+    """Raise StorageError before anything is computed that cannot be stored."""
+    _store(target, name, [], scratch)
+    target.remove(name)
+
+
 def _store(target: Storage, name: str, records: Sequence[Mapping[str, Any]], scratch: Path) -> None:
-    """Write the failures table."""
+    """Write lines of JSON."""
     path = target.writing(name, scratch)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")

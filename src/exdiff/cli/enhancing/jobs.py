@@ -110,7 +110,8 @@ class _Pool:
         self._start()
         while self._workers:
             ENDING.check()
-            for worker in [w for w in self._workers if w.connection in self._readable()]:
+            readable = self._readable()
+            for worker in [w for w in self._workers if w.connection in readable]:
                 try:
                     kind, content = worker.connection.recv()
                 except (EOFError, OSError):

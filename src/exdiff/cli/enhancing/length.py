@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +28,8 @@ class Lengths:
 
     def __init__(self, sources: Sequence[Path], raw: RawFormat | None = None) -> None:
         self._left: dict[Path, float | None] = {}  # seconds, where known
+        self._known = 0.0  # their sum
+        self._bytes: Counter[str] = Counter()  # of the others, by suffix
         self._sizes = {source: _size(source) for source in sources}
         self._rates: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # bytes and seconds by suffix
         self.settled, self._raw = 0.0, raw
@@ -35,20 +37,26 @@ class Lengths:
         deadline = time.monotonic() + _LOOK_SECONDS
         for source in sources:
             look = not self._unknown and time.monotonic() < deadline
-            self._left[source] = self._measured(source) if look else None
+            seconds = self._left[source] = self._measured(source) if look else None
+            if seconds is None:
+                self._bytes[source.suffix.lower()] += self._sizes[source]
+            else:
+                self._known += seconds
 
     @property
     def total(self) -> float | None:
         """Seconds of the whole run, as far as is known; None if an input is a pipe."""
         if self._unknown:
             return None
-        return self.settled + sum(
-            self._estimate(source) if seconds is None else seconds for source, seconds in self._left.items()
-        )
+        return self.settled + self._known + sum(size / self._rate(suffix) for suffix, size in self._bytes.items())
 
     def settle(self, source: Path, seconds: float) -> None:
         """Count a file as finished."""
-        self._left.pop(source, None)
+        expected = self._left.pop(source, 0.0)
+        if expected is None:
+            self._bytes[source.suffix.lower()] -= self._sizes[source]
+        else:
+            self._known -= expected
         self.settled += seconds
         self._learn(source, seconds)
 
@@ -70,9 +78,10 @@ class Lengths:
             known[0] += self._sizes[source]
             known[1] += seconds
 
-    def _estimate(self, source: Path) -> float:
-        known = self._rates.get(source.suffix.lower())
-        return self._sizes[source] / (known[0] / known[1] if known else BYTES_PER_SECOND)
+    def _rate(self, suffix: str) -> float:
+        """Bytes per second."""
+        known = self._rates.get(suffix)
+        return known[0] / known[1] if known else BYTES_PER_SECOND
 
 
 def _size(source: Path) -> int:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from exdiff.audio.info import AudioInfo
+from exdiff.cli.ending import ENDING
 from exdiff.cli.enhancing.options import PIPE, RAW_FORMATS
 from exdiff.core.errors import AudioError
 
@@ -71,11 +72,12 @@ class PipeWriter:
         self.bits = RAW_FORMATS[sample][1]
         self.exact, self.notes = self.bits > 0, []
         with ExitStack() as stack:
-            self._file = open_output(path)
-            stack.callback(self._file.close)
-            self._flac = _FlacStream(self._file, info, self.bits) if format == "flac" else None
-            if format == "wav":
-                self._put(wav_header(info, sample))
+            with ENDING.interruptible():  # whoever reads from it may never come
+                self._file = open_output(path)
+                stack.callback(self._file.close)
+                self._flac = _FlacStream(self._file, info, self.bits) if format == "flac" else None
+                if format == "wav":
+                    self._put(wav_header(info, sample))
             self._closing = stack.pop_all()
 
     def write(self, block: np.ndarray) -> None:
