@@ -125,6 +125,15 @@ def test_the_order_of_overrides_does_not_matter(overrides, section, expected):
         assert Recipe.load("debug", texts) == replace(DEBUG, **{section: expected})
 
 
+def test_stage_extractor_leaves_the_diffusion_model_out(tmp_path):
+    whole = Recipe.load("speech")
+    alone = replace(whole, stage="extractor", backbone={}, fusion={}, path={}, sampler={})
+    assert Recipe.load("speech", ["stage=extractor"]) == alone
+    assert Recipe.load(write(tmp_path, "mine", "base: speech\nstage: extractor\n")) == alone
+    # A checkpoint of the time when nobody read `stage` has what its weights have.
+    assert Recipe.from_dict(whole.to_dict() | {"stage": "extractor"}) == replace(whole, stage="extractor")
+
+
 def test_of_two_overrides_of_one_key_the_last_counts():
     assert Recipe.load("debug", ["training.steps=3", "training.steps=4"]).training["steps"] == 4
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         CheckpointError,
         ConfigError,
         DataError,
+        DivergenceError,
         ExDiffError,
         TrainingError,
     )
@@ -31,6 +32,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "DivergenceError",
     "Enhancer",
     "ExDiff",
     "ExDiffError",
@@ -47,6 +49,7 @@ _HOMES = {
     "CheckpointError": "exdiff.core.errors",
     "ConfigError": "exdiff.core.errors",
     "DataError": "exdiff.core.errors",
+    "DivergenceError": "exdiff.core.errors",
     "Enhancer": "exdiff.inference.enhancer",
     "ExDiff": "exdiff.model.exdiff",
     "ExDiffError": "exdiff.core.errors",

@@ -42,6 +42,8 @@ def test_a_manifest_is_read_by_tier_and_kind(tmp_path):
         ("file,speaker\na.wav,x\n", {}, "no column kind"),
         ("", {}, "no column file, kind"),
         (TEXT, {"tiers": ["D"], "kinds": ["speech"]}, r"no clip of kinds \['speech'\] and tiers \['D'\]"),
+        (TEXT + "b/5.w\n", {}, "line 6: it ends before the columns file and kind"),
+        ("kind,ovrl,file\nspeech,3.1,a.wav\nspeech,2\n", {}, "line 3: it ends before the columns file and kind"),
         (TEXT.replace("3.5", "good"), {}, "line 2: ovrl must be a number, got 'good'"),
     ],
 )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import exdiff.inference.loading
-from exdiff.core.errors import AudioError, ConfigError, DataError, ExDiffError
+from exdiff.core.errors import AudioError, ConfigError, DataError, DivergenceError, ExDiffError
 from exdiff.evaluation import Pair, evaluate, evaluate_pairs, save_json, to_markdown
 from exdiff.evaluation.metrics import METRICS
 from exdiff.evaluation.workers import ScoringTask, scorer
@@ -118,6 +118,18 @@ def test_an_enhancer_s_errors_and_nan_are_rows_but_its_bugs_are_not():
     ]
     with pytest.raises(ZeroDivisionError):
         evaluate_pairs([pair], {"bug": bug})
+
+
+def test_a_file_at_which_the_sampler_diverges_is_a_row():
+    def diverges(audio, rate):
+        raise DivergenceError("not finite")
+
+    def draws(pair, name, estimate):
+        return diverges(estimate, RATE) if name == "drawn" else {}
+
+    pair, systems = Pair("p", *signals(0), RATE), {"at once": diverges, "drawn": lambda audio, rate: audio}
+    rows = evaluate_pairs([pair], systems, observe=draws)["rows"]
+    assert [row.get("error") for row in rows] == ["not finite", "not finite", None]
 
 
 def test_undefined_scores_are_null_and_counted():

@@ -125,6 +125,8 @@ def test_assess_draws_with_seeds_of_its_own_and_flags_what_was_invented():
     assert table["error"][1] == pytest.approx(20 * np.log10(3.0), abs=0.01)
     assert table["flags"] == [{"start": 1, "end": 2, "why": "disagreement"}]
     assert assess(functools.partial(Enhancer(extractor=False)), pair, mixture, 2)["disagreement"] is None
+    held = functools.partial(enhancer, steps=6, sampler="heun")
+    assert assess(held, pair, mixture, 2)["sampler"] == "bridge_sde" and enhancer.seen[-1] == (0, 0, None)
     for other in (lambda audio, rate: audio, functools.partial(Enhancer(), steps=0)):
         assert assess(other, pair, mixture, 2) is None
 
@@ -154,7 +156,7 @@ def test_the_interval_knows_that_seconds_of_one_file_belong_together():
     width = [result["ci95"][1] - result["ci95"][0] for result in (clustered, pooled)]
     assert width[0] > 2 * width[1]
     assert clustered_correlation([]) == {"rho": None, "ci95": None}
-    assert clustered_correlation(files[:1])["ci95"] is None
+    assert clustered_correlation(files[:5])["ci95"] is None
 
 
 def test_predictive_value_and_its_table():
@@ -163,17 +165,17 @@ def test_predictive_value_and_its_table():
         return {"file": file, "system": "s", "trust": table | {"error": [1.0, 2.0, 3.0], "flags": flags}}
 
     flags = [{"start": 0, "end": 2, "why": "disagreement"}, {"start": 1, "end": 2, "why": "uncertainty"}]
-    rows = [row("1", [-9.0, -8.0, -7.0], flags), row("2", [-9.0, -8.5, -7.5], [])]
+    rows = [row("1", [-9.0, -8.0, -7.0], flags), *(row(str(n), [-9.0, -8.5, -7.5], []) for n in range(2, 7))]
     value = predictive_value([*rows, {"file": "1", "system": "mixture"}], "s")
-    assert (value["files"], value["seconds"]) == (2, 6)
-    assert value["flagged"] == pytest.approx(2 / 6), "a second with two reasons counts once"
+    assert (value["files"], value["seconds"]) == (6, 18)
+    assert value["flagged"] == pytest.approx(2 / 18), "a second with two reasons counts once"
     assert value["uncertainty"]["rho"] > 0.9 and value["removed"]["rho"] < -0.9
     assert value["disagreement"]["rho"] is None
     gained = value["uncertainty"]["rho"] - value["removed"]["rho"]
     assert value["beyond_removed"]["rho"] == pytest.approx(gained)
     assert value["beyond_removed"]["ci95"][0] > 1.5, "resampled together, the two keep their distance"
     table = trust_tables({"s": value})[0].splitlines()[-1]
-    assert table.startswith("| s | 6 | 33.3 % | +0.9") and "n/a" in table
+    assert table.startswith("| s | 18 | 11.1 % | +0.9") and "n/a" in table
     score = {"mean": 1.0, "ci95": None, "median": 1.0, "nan": 0}
     system = {"pesq": score, "rtf": None, "errors": 0}
     result = {"data": "d", "files": 2, "systems": {"s": system}, "paired": {}, "trust": {"s": value}}

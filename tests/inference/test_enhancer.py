@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from exdiff.checkpoints.checkpoint import build_model, save_model
-from exdiff.core.errors import AudioError, CheckpointError, ConfigError, ExDiffError
+from exdiff.core.errors import AudioError, CheckpointError, ConfigError, DivergenceError
 from exdiff.core.recipe import Recipe
 from exdiff.core.stems import STEMS
 from exdiff.inference.enhancer import Enhancer
@@ -71,9 +71,33 @@ def test_an_enhancer_says_what_it_is():
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_sampler_that_does_not_fit_the_path_is_refused_beforehand(steps):
-    with pytest.raises(ConfigError, match="bridge_ode needs a bridge or brownian path, got OUVEPath"):
+    with pytest.raises(ConfigError, match="bridge_ode is for the path 'bridge' alone, got OUVEPath"):
         Enhancer(FakeModel(), "bridge_ode", steps=steps, device="cpu", **SHORT)
     Enhancer(FakeModel(), "bridge_ode", steps=0, device="cpu", **SHORT)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "options", "message"),
+    [
+        ("heun", {"power": "slow"}, "sampler: power must be a number, got 'slow'"),
+        ("heun", {"to_zero": 1}, "sampler: to_zero must be true or false, got 1"),
+        ("euler_maruyama", {"stochasticity": [1]}, r"sampler: stochasticity must be a number, got \[1\]"),
+        ("predictor_corrector", {"corrector_steps": 0.5}, "corrector_steps must be a whole number, got 0.5"),
+        ("exponential", {"t_start": 0.02}, "got times from 0.02 to 0.03"),
+        ("exponential", {"power": 500}, "got power 500 for 3 steps: some times are equal in float32"),
+    ],
+)
+def test_wrong_values_of_a_sampler_s_options_are_refused_beforehand(sampler, options, message):
+    with pytest.raises(ConfigError, match=message):
+        Enhancer(FakeModel(), sampler, steps=3, sampler_options=options, device="cpu", **SHORT)
+
+
+@pytest.mark.parametrize("steps", [1.5, "two", None, True])
+def test_the_steps_of_a_recipe_are_a_whole_number(steps):
+    recipe = Recipe.load("debug")
+    recipe.sampler["steps"] = steps
+    with pytest.raises(ConfigError, match=f"steps must be a whole number, 0 or more, got {steps!r}"):
+        from_recipe(build_model(recipe), recipe, device="cpu")
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 48000])
@@ -330,7 +354,7 @@ def test_a_diverging_sampler_is_an_error():
     def diverging(predict, x, times, *, path, generator=None, callback=None, noise_scale=1.0):
         return predict(x, times[:1]).denoised * torch.nan
 
-    with pytest.raises(ExDiffError, match="diverged"):
+    with pytest.raises(DivergenceError, match="diverged"):
         Enhancer(FakeModel(), diverging, device="cpu")(signal(), RATE)
 
 

@@ -71,6 +71,9 @@ def test_on_cuda_whoever_takes_a_batch_waits_for_it_and_its_memory_for_the_reade
             notes.append(f"{self.name} records")
             return "event"
 
+        def wait_stream(self, other) -> None:
+            notes.append(f"{self.name} waits for {other.name}")
+
         def wait_event(self, event) -> None:
             notes.append(f"{self.name} waits for {event}")
 
@@ -91,4 +94,5 @@ def test_on_cuda_whoever_takes_a_batch_waits_for_it_and_its_memory_for_the_reade
     ahead = Ahead(lambda n: notes.append("made") or Batch(), 0, 0, torch.device("cuda"), lambda batch: [batch])
     ahead.take()
     ahead.close()
+    assert notes.pop(0) == "own waits for model", "for what the batches are made of"
     assert notes == ["own begins", "made", "own records", "own ends", "model waits for event", "memory is model's too"]

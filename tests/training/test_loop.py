@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from exdiff.checkpoints.checkpoint import load_model
-from exdiff.core.errors import CheckpointError, ConfigError
+from exdiff.core.errors import CheckpointError, ConfigError, DivergenceError
 from exdiff.core.recipe import Recipe
+from exdiff.inference.enhancer import Enhancer
 from exdiff.training import Options, loop, train
 from exdiff.training.objective import Objective
 from exdiff.training.schedule import due, learning_rate
@@ -141,10 +142,28 @@ def test_max_minutes_ends_a_run_that_can_go_on(tmp_path, recipe):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("sampler.type=bridge_ode", "bridge_ode needs a bridge or brownian path, got OUVEPath"),
+        ("sampler.type=bridge_ode", "bridge_ode is for the path 'bridge' alone, got OUVEPath"),
+        ("sampler.noise_scale=none", "sampler: noise_scale must be a number, got 'none'"),
+        ("sampler.t_end=1.5", "got times from 1.0 to 1.5"),
+        ("stage=extracter", "unknown stage 'extracter'; did you mean 'extractor'"),
+        ("model.output=velocity training.adversary=true", "training.adversary judges the denoised estimates"),
+        ("stage=extractor training.adversary=true", "training.adversary judges the denoised estimates"),
+        ("extractor= fusion=", "objective: joint=true trains the extractor too, and this model has none"),
+        ("extractor= objective.joint=false", "fusion: 'add' has no effect without an extractor"),
+        ("backbone= fusion.type=ad", "fusion: unknown type 'ad'; did you mean 'add'"),
+        ("training.segment_seconds=0.004", "segment_seconds must be at least 0.00788"),
+        ("sample_rate=-8000", "sample_rate must be more than 0, got -8000"),
+        ("backbone.channels=[8,-1]", "backbone: compact: channels must be a list of one or more numbers"),
+        ("extractor.blocks=-2", "extractor: compact: blocks must be at least 0, got -2"),
+        ("extractor.type=resunet30 extractor.channels=[]", "resunet30: channels must be a list of one or more numbers"),
+        ("extractor.type=spleeter extractor.channels=[0]", "spleeter: channels must be a list of one or more numbers"),
+        ("extractor.type=causal extractor.folding=0", "causal: folding must be at least 1, got 0"),
+        ("fusion.type=gated fusion.embedding=0", "fusion: gated: embedding must be at least 1, got 0"),
+        ("fusion.type=cross_attention fusion.heads=-4", "fusion: cross_attention: heads must be at least 1, got -4"),
+        ("model.frames_multiple=-1", "frames_multiple must be at least 1, got -1"),
         ("sampler.snr=0.5", "sampler: unknown key 'snr'"),
         ("model.output=nois", "unknown output 'nois'"),
-        ("data={type: synthetic, channels: two}", "data: synthetic: channels must be a whole number"),
+        ("data.channels=two", "data: synthetic: channels must be a whole number"),
         ("fusion.type=filmm", "fusion: unknown type 'filmm'; did you mean 'film'"),
         ("extractor.type=compakt", "extractor: unknown type 'compakt'"),
         ("backbone.hiden=4", "backbone: compact: unknown key 'hiden'"),
@@ -152,8 +171,49 @@ def test_max_minutes_ends_a_run_that_can_go_on(tmp_path, recipe):
 )
 def test_a_run_that_is_refused_leaves_no_folder(tmp_path, recipe, change, message):
     with pytest.raises(ConfigError, match=message):
-        train(recipe("training.steps=1", change), tmp_path / "run")
+        train(recipe("training.steps=1", *change.split(" ")), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, ConfigError])
+def test_an_error_in_validation_costs_no_step(tmp_path, monkeypatch, recipe, error):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(loop, "validate", fails)
+    with pytest.raises(error):
+        train(recipe("training.steps=9", "training.validate_steps=3", "training.save_minutes=99"), tmp_path)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 3
+
+
+@pytest.mark.parametrize(("diverging", "expected"), [([1], True), (range(1, 9), False)])
+def test_in_validation_a_file_whose_sampler_diverges_has_no_score(
+    tmp_path, monkeypatch, recipe, log, diverging, expected
+):
+    call, seen = Enhancer.__call__, []
+
+    def sometimes(self, *arguments):
+        seen.append(1)
+        if len(seen) in diverging:
+            raise DivergenceError
+        return call(self, *arguments)
+
+    monkeypatch.setattr(Enhancer, "__call__", sometimes)
+    train(recipe("training.steps=1", "training.validate_examples=8"), tmp_path)
+    (scores,) = (line["validation"] for line in log(tmp_path) if "validation" in line)
+    assert ("si_sdr" in scores, "mixture_si_sdr" in scores) == (expected, True)
+
+
+def test_stage_extractor_trains_the_extractor_alone(tmp_path, recipe):
+    state = train(recipe("training.steps=1", "stage=extractor"), tmp_path)
+    model, stored = load_model(tmp_path / "model")
+    for part in (state.model, model):
+        assert part.backbone is None and part.path is None and part.fusion is None
+    assert (stored.backbone, stored.sampler, stored.stage) == ({}, {}, "extractor")
+    start = f"training.init={tmp_path / 'model'}"
+    train(recipe("training.steps=1", "training.learning_rate=1e-12", start), tmp_path / "whole")
+    for key, value in load_model(tmp_path / "whole" / "model")[0].extractor.state_dict().items():
+        torch.testing.assert_close(value, model.extractor.state_dict()[key], rtol=0, atol=1e-6)
 
 
 def test_a_run_without_validation_examples_says_so(tmp_path, recipe):

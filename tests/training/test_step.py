@@ -23,6 +23,7 @@ NARROW = ["data={type: synthetic}", "extractor.channels=[8, 12]", "extractor.blo
 NARROW += ["extractor.hidden=8"]
 SMALL = [*NARROW, "backbone.channels=[8, 12]", "backbone.hidden=8"]
 JUDGES = "training.adversary={conditional: true, resolutions: [64, 256], periods: [3], start: 0}"
+NORMED = "extractor={type: resunet30, channels: [4, 6], rate: 16000, n_fft: 64, hop_length: 32}"
 EVERYTHING = "objective.weights={resolutions: 1.0, loudness: 1.0, loudness_symmetric: 1.0, squared: 1.0, waveform: 1.0}"
 KINDS = {
     "debug": ("debug", []),
@@ -30,7 +31,8 @@ KINDS = {
     "debug judged": ("debug", [JUDGES, EVERYTHING]),
     "debug noise": ("debug", ["model.output=noise"]),
     "debug accumulated": ("debug", ["training.accumulate=2"]),
-    "debug without extractor": ("debug", ["extractor={}", "fusion={}", "model.level=peak"]),
+    "debug without extractor": ("debug", ["extractor={}", "fusion={}", "objective.joint=false", "model.level=peak"]),
+    "debug batch norm": ("debug", [NORMED]),
     "debug judged adamw": ("debug", ["training.adversary=true", "training.optimiser=adamw"]),
     "debug judged muon": ("debug", ["training.adversary=true", "training.optimiser=muon"]),
     "speech": ("speech", SMALL),
@@ -161,6 +163,19 @@ def test_a_bad_batch_spoils_nothing(bad, optimiser):
     assert any(not torch.equal(value, flat(before)[key]) for key, value in flat(state.model.state_dict(), "0").items())
 
 
+def test_nor_the_running_averages_of_batch_norms():
+    state, batch, options, world = prepared("debug batch norm", "cpu")
+    train_step(state, batch, 1e-3, options, world)
+    before = copy.deepcopy(dict(state.model.named_buffers()))
+    spoiled = MicroBatch(batch[0].clean, batch[0].mixture * torch.inf, batch[0].noise)
+    train_step(state, [spoiled], 1e-3, options, world)
+    for module in (state.model, state.ema.module):
+        assert all(torch.equal(value, before[key]) for key, value in module.named_buffers())
+    train_step(state, batch, 1e-3, options, world)
+    changed = [key for key, value in state.ema.module.named_buffers() if not torch.equal(value, before[key])]
+    assert any(key.endswith("running_mean") for key in changed)
+
+
 @pytest.mark.parametrize(("decay", "steps"), [(0.999, 100), (0.9, 500)])
 def test_the_average_of_a_short_run_forgets_the_first_weights(decay, steps):
     """With weights that grow by one a step, it stays a few steps behind; a constant 0.999 would hold 90 % after 100."""
@@ -169,7 +184,7 @@ def test_the_average_of_a_short_run_forgets_the_first_weights(decay, steps):
     averaged.fill_(-1e6)
     for state.step in range(steps):
         weight.fill_(float(state.step))
-        _update_average(state, decay)
+        _update_average(state, decay, torch.tensor(True))
     assert steps - 12 < float(averaged.flatten()[0]) < steps
 
 

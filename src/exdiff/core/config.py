@@ -64,11 +64,7 @@ def build(table: Mapping[str, Callable[..., T]], section: Mapping[str, Any], **c
         signature.bind(**arguments)
     except TypeError as error:
         raise ConfigError(f"{kind}: {error}") from None
-    hints = _hints(factory)
-    for key, value in options.items():
-        # A Literal is left to the constructor, whose message suggests the nearest word.
-        if typing.get_origin(hints.get(key)) is not typing.Literal:
-            _check_type(f"{kind}: {key}", hints.get(key, Any), value)
+    check_types(kind, options, factory)
     try:
         return factory(**arguments)
     except ValueError as error:
@@ -150,6 +146,19 @@ def check_keys(name: str, given: Iterable[Any], known: Iterable[str]) -> None:
     for key in given:
         if key not in known:
             raise ConfigError(f"{name}: unknown key {key!r}{nearest(str(key), known)}")
+
+
+def check_types(name: str, options: Mapping[str, Any], function: Callable[..., Any]) -> None:
+    """Reject values of another type than the annotation of the function's parameter.
+
+    Raises:
+        ConfigError: names the first one, and what is allowed.
+    """
+    hints = _hints(function)
+    for key, value in options.items():
+        # A Literal is left to the constructor, whose message suggests the nearest word.
+        if typing.get_origin(hints.get(key)) is not typing.Literal:
+            _check_type(f"{name}: {key}", hints.get(key, Any), value)
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -21,6 +21,10 @@ class CheckpointError(ExDiffError):
     """A checkpoint is missing, damaged or does not fit."""
 
 
+class DivergenceError(ExDiffError):
+    """What a sampler made of a signal is not finite."""
+
+
 class TrainingError(ExDiffError):
     """A training run cannot go on: another of its processes is gone."""
 

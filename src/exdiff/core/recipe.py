@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from exdiff.core.config import from_table, nearest
+from exdiff.core.config import from_table, limited, nearest
 from exdiff.core.errors import ConfigError
 
 Section = dict[str, Any]
@@ -34,7 +34,7 @@ class Recipe:
     name: str
     description: str = ""
     licence: str = "Apache-2.0"
-    sample_rate: int = 16000  # Hz, inside the model
+    sample_rate: int = limited(16000, above=0)  # Hz, inside the model
     channels: int = 1  # processed together by the model: 2 for stereo
     stage: str = "diffusion"  # "extractor" trains the discriminative model alone, "diffusion" the whole model
     transform: Section = field(default_factory=dict)
@@ -53,10 +53,12 @@ class Recipe:
     def load(cls, source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         """Read a recipe by name (see `names`) or path, resolve `base:` and apply `key.sub=value` overrides.
 
+        With `stage: extractor` the sections of the diffusion model are empty.
+
         Raises:
-            ConfigError: no such recipe, unknown key, or an override that is not `key=value`.
+            ConfigError: no such recipe, unknown key or stage, or an override that is not `key=value`.
         """
-        return cls.from_dict(_merge(_read(source), _overrides(overrides)))
+        return cls.from_dict(_staged(_merge(_read(source), _overrides(overrides))))
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Recipe:
@@ -73,6 +75,8 @@ class Recipe:
         return asdict(self)
 
 
+# Stages of training, and the sections that each does without.
+STAGES: dict[Any, tuple[str, ...]] = {"extractor": ("fusion", "backbone", "path", "sampler"), "diffusion": ()}
 _SECTIONS = {f.name for f in fields(Recipe) if f.type == "Section"}
 # Keys that were in `model` before `objective` existed. Recipes and checkpoints of that time are still read.
 _MOVED = ("joint", "detach", "denoise_targets", "weights", "extractor_weights", "focus", "last_step")
@@ -144,6 +148,14 @@ def _current(table: Mapping[str, Any]) -> dict[str, Any]:
         "model": _Whole(rest) if isinstance(model, _Whole) else rest,
         "objective": _Whole(moved | objective) if whole else moved | objective,
     }
+
+
+def _staged(table: dict[str, Any]) -> dict[str, Any]:
+    # Not in `from_dict`: checkpoints from before this was done hold a backbone in stage "extractor" too.
+    stage = table.get("stage", "diffusion")
+    if stage not in STAGES:
+        raise ConfigError(f"recipe: unknown stage {stage!r}{nearest(str(stage), STAGES)}")
+    return table | {section: {} for section in STAGES[stage]}
 
 
 def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,8 @@ def read_manifest(
     """Clips of the wanted kinds (`*` matches anything) and tiers (None: all). Paths are relative to the manifest.
 
     Raises:
-        DataError: no such manifest, a missing column, a score that is not a number, or no clip is left.
+        DataError: no such manifest, a missing column, a line that is too short, a score that is not a number, or no
+            clip is left.
     """
     if not manifest.is_file():
         raise DataError(f"no manifest at {manifest}; name one with data.manifest=FILE or set EXDIFF_DATA to its folder")
@@ -78,11 +79,11 @@ def read_manifest(
         missing = {"file", "kind"} - set(table.fieldnames or ())
         if missing:
             raise DataError(f"{manifest}: no column {', '.join(sorted(missing))}")
-        for number, row in enumerate(table, 2):
+        for row in table:
+            if row["file"] is None or row["kind"] is None:
+                raise DataError(f"{manifest}, line {table.line_num}: it ends before the columns file and kind")
             tier = row.get("tier") or ""
-            if any(fnmatchcase(row["kind"] or "", kind) for kind in wanted) and (
-                not tier or tiers is None or tier in tiers
-            ):
+            if any(fnmatchcase(row["kind"], kind) for kind in wanted) and (not tier or tiers is None or tier in tiers):
                 clips.append(
                     Clip(
                         manifest.parent / row["file"],
@@ -90,7 +91,7 @@ def read_manifest(
                         row.get("speaker") or "",
                         row.get("source") or "",
                         tier,
-                        _score(row["ovrl"], manifest, number) if row.get("ovrl") else None,
+                        _score(row["ovrl"], manifest, table.line_num) if row.get("ovrl") else None,
                         row.get("pair") or "",
                     )
                 )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from exdiff.core.config import nearest
-from exdiff.core.errors import AudioError, ConfigError, DataError
+from exdiff.core.errors import AudioError, ConfigError, DataError, DivergenceError
 from exdiff.core.progress import track
 from exdiff.evaluation.journal import Journal, fingerprint
 from exdiff.evaluation.metrics import METRICS, PACKAGES
@@ -218,7 +218,7 @@ def _enhance(pair: Pair, name: str, system: System | None, observe: Observe | No
     begin = time.perf_counter()
     try:
         estimate, rate = _run(pair, system)
-    except (AudioError, DataError) as error:
+    except (AudioError, DataError, DivergenceError) as error:
         return ScoringTask(_row(pair.name, name, seconds=seconds, error=str(error)))
     elapsed = time.perf_counter() - begin
     row = _row(pair.name, name, seconds=seconds)
@@ -231,9 +231,11 @@ def _enhance(pair: Pair, name: str, system: System | None, observe: Observe | No
     if estimate.shape != pair.clean.shape:  # a mono estimate of a stereo song stands for both channels, and vice versa
         mono = estimate if estimate.ndim == 1 else estimate.mean(axis=0)
         estimate = np.broadcast_to(mono, pair.clean.shape)
-    if observe is not None and np.isfinite(estimate).all():
-        row |= observe(pair, name, estimate)
-    return ScoringTask(row, estimate, pair.clean, pair.mixture, pair.sample_rate)
+    try:
+        seen = observe(pair, name, estimate) if observe is not None and np.isfinite(estimate).all() else {}
+    except DivergenceError as error:  # of further samples
+        return ScoringTask({**row, "error": str(error)})
+    return ScoringTask({**row, **seen}, estimate, pair.clean, pair.mixture, pair.sample_rate)
 
 
 def _run(pair: Pair, system: System | None) -> tuple[np.ndarray, int]:

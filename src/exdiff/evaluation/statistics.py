@@ -61,18 +61,20 @@ def clustered_correlation(
 ) -> dict[str, Any]:
     """`rho` of all points and its `ci95` by bootstrap over groups: the seconds of a file are not independent.
 
+    For fewer than six groups `ci95` is None.
+
     A group is (x, y); or (x, control, y), for how much better x correlates with y than the control does.
 
     Example:
         >>> clustered_correlation([([1, 2], [3, 4]), ([5, 6], [7, 8])])
-        {'rho': 1.0, 'ci95': [1.0, 1.0]}
+        {'rho': 1.0, 'ci95': None}
     """
     if not groups:
         return {"rho": None, "ci95": None}
     arrays = [np.asarray(group, dtype=np.float64) for group in groups]
     rho = _correlation(np.concatenate(arrays, axis=1))
     generator = np.random.default_rng(seed)
-    draws = [generator.integers(0, len(arrays), len(arrays)) for _ in range(resamples if len(arrays) > 1 else 0)]
+    draws = [generator.integers(0, len(arrays), len(arrays)) for _ in range(resamples if len(arrays) >= FEWEST else 0)]
     values = [_correlation(np.concatenate([arrays[i] for i in draw], axis=1)) for draw in draws]
     kept = [value for value in values if not math.isnan(value)]
     interval = [float(q) for q in np.quantile(kept, [0.025, 0.975])] if kept else None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from exdiff.core.config import nearest
-from exdiff.core.errors import ConfigError, DataError
+from exdiff.core.errors import ConfigError, DataError, DivergenceError
 from exdiff.evaluation.pairs import audio_index, read_audio
 
 Enhance = Callable[[np.ndarray, int], np.ndarray]
@@ -109,7 +110,8 @@ def load_enhancer(text: str) -> Enhance:
     name, options = parse_model(text)
     enhance = functools.partial(load(name), **options)
     # A model's first call builds kernels and buffers, which would count in the first file's real-time factor.
-    enhance(np.random.default_rng(0).normal(0.0, 0.1, 8000).astype(np.float32), 16000)
+    with suppress(DivergenceError):  # then it says so of every file
+        enhance(np.random.default_rng(0).normal(0.0, 0.1, 8000).astype(np.float32), 16000)
     return enhance
 
 

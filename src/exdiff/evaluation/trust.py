@@ -85,7 +85,7 @@ def assess(
     uncertainty = spread_db(draws, rate)
     disagreement = None
     if enhancer.model.extractor is not None:
-        disagreement = difference_db(estimate, np.asarray(system(pair.mixture, rate, steps=0)), rate)
+        disagreement = difference_db(estimate, np.asarray(system(pair.mixture, rate, steps=0, sampler=None)), rate)
     return {
         "samples": samples,
         **options,

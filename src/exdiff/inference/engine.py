@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from exdiff.audio import resample
-from exdiff.core.errors import ExDiffError
+from exdiff.core.errors import DivergenceError
 from exdiff.inference.batcher import Batcher
 from exdiff.inference.generation import Generated, Generation, Request, finish
 from exdiff.inference.high_band import restore_high_band
@@ -156,7 +156,7 @@ class Engine:
         run.nfe = max(run.nfe, generated.nfe)
         enhanced = (generated.wave / part.gain)[:, : part.low.shape[-1]]
         if not bool(enhanced.isfinite().all()):
-            raise ExDiffError(
+            raise DivergenceError(
                 f"the sampler diverged in window {signal.window} (its output is not finite); "
                 "use another --sampler or more --steps"
             )

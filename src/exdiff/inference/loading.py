@@ -52,7 +52,7 @@ def from_recipe(
     kind, own_steps = own.pop("type", None), own.pop("steps", 1)
     if model.path is None or kind is None:
         own_steps = 0  # nothing to sample with: the extractor's estimate
-    chosen_steps = int(own_steps) if steps is None else steps
+    chosen_steps = own_steps if steps is None else steps
     check_use(sampler, chosen_steps)
     if sampler is not None and sampler != kind:
         chosen = resolve_sampler(sampler)

@@ -9,9 +9,9 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from exdiff.core.config import nearest
+from exdiff.core.config import check_types, nearest
 from exdiff.core.errors import ConfigError
-from exdiff.model.samplers import SAMPLERS, Sampler, check_path, schedule
+from exdiff.model.samplers import SAMPLERS, Sampler, check_bridge, schedule
 
 _SCHEDULE_KEYS = frozenset(inspect.signature(schedule).parameters) - {"path", "steps"}
 _RESERVED_KEYS = frozenset({"predict", "x", "times", "path", "generator", "callback"})
@@ -79,7 +79,8 @@ class CallSettings:
         """The settings unchanged, if `model` supports them.
 
         Raises:
-            ConfigError: a number out of range, an unknown option, or a model that lacks a part these settings need.
+            ConfigError: a number out of range, an option that is unknown or has a wrong value, or a model that lacks a
+                part these settings need.
         """
         for name, value in (("steps", self.steps), ("seed", self.seed)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
@@ -95,9 +96,12 @@ class CallSettings:
         if self.steps > 0 and self.sampler is None:
             raise ConfigError(f"steps={self.steps} needs a sampler; allowed: {', '.join(SAMPLERS)}")
         if self.sampler is not None:
-            split_options(self.sampler, self.options)
+            grid, options = split_options(self.sampler, self.options)
+            check_types("sampler", grid, schedule)
+            check_types("sampler", options, self.sampler)
             if self.steps > 0:
-                check_path(self.sampler, model.path)
+                check_bridge(self.sampler, model.path, getattr(model, "output", "denoised"), options)
+                schedule(model.path, self.steps, **grid)
         return self
 
 

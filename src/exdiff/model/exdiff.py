@@ -110,12 +110,14 @@ class ExDiff(nn.Module):
         check_names("frames_padding", [frames_padding], PADDINGS)
         if channels not in (1, 2):
             raise ValueError(f"channels must be 1 or 2, got {channels}")
+        if frames_multiple < 1:
+            raise ValueError(f"frames_multiple must be at least 1, got {frames_multiple}")
         if anchor == "estimate" and extractor is None:
             raise ValueError("anchor 'estimate' needs an extractor")
         if backbone is not None and path is None:
             raise ValueError("a backbone needs a path")
         if backbone is None and extractor is None:
-            raise ValueError("a model needs an extractor, a backbone, or both")
+            raise ValueError("a model needs an extractor, a backbone, or both (with stage=extractor the former)")
         self.transform, self.path = transform, path
         self.extractor, self.backbone, self.fusion = extractor, backbone, fusion
         self.sample_rate, self.channels, self.level = sample_rate, channels, level

@@ -43,6 +43,8 @@ class Ahead(Generic[T]):
     ) -> None:
         self._make, self._next, self._last, self._tensors = make, first, last, tensors
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        if self._stream is not None:  # what `make` uses may still be on its way there
+            self._stream.wait_stream(torch.cuda.current_stream(device))
         self._thread = ThreadPoolExecutor(1, "exdiff-ahead")
         self._made: Future[tuple[T, Any]] | None = None
         self._start()

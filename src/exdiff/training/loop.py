@@ -189,15 +189,20 @@ class _Run:
                 self.board.scalars("train", line, state.step)
 
     def _validate(self) -> None:
-        with _choosing_convolutions(False):
-            scores, examples = validate(self.state.ema.module, self.recipe, self.source, self.options, self.world)
-        self.state.validated = self.state.step
-        self.log.write({"step": self.state.step, "validation": scores})
-        text = ", ".join(f"{k} {v:.2f}" for k, v in scores.items())
-        self.report(f"step {self.state.step}: {text or 'no validation example'}")
-        if self.board is not None:
-            self.board.scalars("validation", scores, self.state.step)
-            self.board.examples(examples, self.recipe, self.state.step)
+        try:
+            with _choosing_convolutions(False):
+                scores, examples = validate(self.state.ema.module, self.recipe, self.source, self.options, self.world)
+            self.state.validated = self.state.step
+            self.log.write({"step": self.state.step, "validation": scores})
+            text = ", ".join(f"{k} {v:.2f}" for k, v in scores.items())
+            self.report(f"step {self.state.step}: {text or 'no validation example'}")
+            if self.board is not None:
+                self.board.scalars("validation", scores, self.state.step)
+                self.board.examples(examples, self.recipe, self.state.step)
+        except Exception:  # no step is half done here, so what was learned since the last save can be kept
+            self._save()
+            self.saver.wait()
+            raise
 
     def _save(self) -> None:
         mark = (self.state.step, self.state.validated)

@@ -13,12 +13,13 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from exdiff.checkpoints import checkpoint
-from exdiff.core.config import build, in_section
+from exdiff.core.config import build, in_section, nearest
 from exdiff.core.errors import ConfigError
 from exdiff.core.recipe import Recipe
 from exdiff.data.datasets import DATASETS
 from exdiff.inference.loading import from_recipe
 from exdiff.model.exdiff import ExDiff
+from exdiff.model.fusion import FUSIONS
 from exdiff.training.adversary import Adversary
 from exdiff.training.log import Log
 from exdiff.training.objective import build_objective
@@ -58,14 +59,35 @@ def resumed_state(
 
 def _state_of(model: ExDiff, recipe: Recipe, options: Options, world: World) -> State:
     """The model on its device, with its objective, moving average, optimiser and adversary."""
+    _check_unused(recipe)
     objective = build_objective(model, recipe.objective)
+    shortest = model.transform.n_fft / recipe.sample_rate
+    if options.segment_seconds < shortest:
+        raise ConfigError(
+            f"training: segment_seconds must be at least {shortest:.3g}, a frame of the transform, "
+            f"got {options.segment_seconds}"
+        )
     from_recipe(model, recipe, device="cpu", precision="fp32")  # refuses now what validation would refuse hours later
     model.to(world.device)
     optimiser = make_optimiser(options.optimiser, model.parameters(), options.learning_rate)
     state = State(model, objective, AveragedModel(model), optimiser)
     if options.discriminators is not None:
+        if not objective.measures_estimates:
+            raise ConfigError(
+                "training.adversary judges the denoised estimates of a diffusion model, and this one has none: either "
+                "it has no backbone or model.output is not 'denoised'; set training.adversary=false"
+            )
         state.adversary = Adversary(options.discriminators, options.steps, world.average).to(world.device)
     return state
+
+
+def _check_unused(recipe: Recipe) -> None:
+    """ConfigError for a fusion without an extractor; not when a model is loaded: old checkpoints may have one."""
+    kind = recipe.fusion.get("type", "none")
+    if kind not in FUSIONS:
+        raise ConfigError(f"fusion: unknown type {kind!r}{nearest(str(kind), FUSIONS)}")
+    if kind != "none" and not recipe.extractor:
+        raise ConfigError(f"fusion: {kind!r} has no effect without an extractor; leave it out with fusion=null")
 
 
 def _check_processes_agree(world: World, state: State, recipe: Recipe) -> None:

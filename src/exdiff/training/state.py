@@ -66,7 +66,8 @@ def snapshot(state: State) -> dict[str, Any]:
 
 def _on_host(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return torch.empty_like(value, device="cpu", pin_memory=value.is_cuda).copy_(value, non_blocking=True)
+        copy = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
+        return copy.copy_(value, non_blocking=value.is_cuda)  # only CUDA's copies are waited for, in `snapshot`
     if isinstance(value, dict):
         return {key: _on_host(item) for key, item in value.items()}
     return [_on_host(item) for item in value] if isinstance(value, list) else value

@@ -44,7 +44,7 @@ def train_step(
             with world.autocast():  # before the model: if a process is lost here, nothing has been updated yet
                 losses["adversary"] = state.adversary.step(finite)
         state.optimiser.step(finite)
-        _update_average(state, options.ema)
+        _update_average(state, options.ema, finite)
         state.optimiser.zero_grad()
     state.step += 1
     return losses | {"grad_norm": norm}
@@ -65,8 +65,11 @@ def _accumulate_gradients(state: State, batch: Sequence[MicroBatch], world: Worl
 
 
 @torch.no_grad()
-def _update_average(state: State, decay: float) -> None:
+def _update_average(state: State, decay: float, finite: Tensor) -> None:
     """Move the averaged weights towards the model's; buffers are copied. torch's own update reads from the device.
+
+    Where `finite` is false, the model gets back its buffers of the step before: a batch norm's running averages have
+    seen the bad batch already.
 
     The average begins short and grows with the run: one of 0.999 would hold a third of the first weights after
     1,000 steps.
@@ -74,6 +77,6 @@ def _update_average(state: State, decay: float) -> None:
     averaged, model = state.ema.module, state.model
     weight = max(1 - decay, 10 / (10 + state.step))
     torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), weight)  # type: ignore[attr-defined]
-    if buffers := list(model.buffers()):
-        torch._foreach_copy_(list(averaged.buffers()), buffers)  # type: ignore[attr-defined]
+    for kept, buffer in zip(averaged.buffers(), model.buffers(), strict=True):
+        buffer.copy_(kept.copy_(torch.where(finite, buffer, kept)))
     state.ema.n_averaged += 1

@@ -6,6 +6,7 @@ training. Use `exdiff evaluate` for speakers that the model has never heard.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from exdiff.core.errors import DivergenceError
 from exdiff.core.recipe import Recipe
 from exdiff.evaluation.metrics import METRICS
 from exdiff.inference.loading import from_recipe
@@ -47,10 +49,15 @@ def validate(
         clean, mixture = source[index]
         if not clean.any() or np.array_equal(clean, mixture):
             continue  # no speech, or nothing to remove: no ratio of the two is defined
-        estimate = np.asarray(enhancer(mixture, recipe.sample_rate))
-        estimate, mixture, clean = (np.atleast_2d(x).mean(axis=0) for x in (estimate, mixture, clean))
+        try:
+            estimate = np.asarray(enhancer(mixture, recipe.sample_rate))
+        except DivergenceError:
+            estimate = None  # training goes on, and the mean is that of the others
+        mixture, clean = (np.atleast_2d(x).mean(axis=0) for x in (mixture, clean))
+        if estimate is not None:
+            estimate = np.atleast_2d(estimate).mean(axis=0)
         rows.append([_scores(signal, clean, mixture, recipe.sample_rate) for signal in (estimate, mixture)])
-        if len(kept) < KEPT:
+        if estimate is not None and len(kept) < KEPT:
             kept.append(Example(mixture, estimate, clean))
     table = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(names))
     sums, counts = table.nansum(0), (~table.isnan()).sum(0).double()
@@ -59,6 +66,8 @@ def validate(
     return {name: round(mean, 3) for name, mean in means.items()}, kept
 
 
-def _scores(estimate: np.ndarray, clean: np.ndarray, mixture: np.ndarray, rate: int) -> list[float]:
+def _scores(estimate: np.ndarray | None, clean: np.ndarray, mixture: np.ndarray, rate: int) -> list[float]:
+    if estimate is None:
+        return [math.nan] * len(SCORES)
     scores = METRICS["si_sdr"](estimate, clean, mixture, rate)
     return [scores[name] for name in SCORES]

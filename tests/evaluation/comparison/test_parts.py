@@ -79,6 +79,14 @@ def test_noise_bins_by_hand():
     assert (high["segments"], high["means"], high["mean"], high["ci95"]) == (0, [None, None], None, None)
 
 
+def test_in_the_means_of_a_bin_every_file_counts_alike():
+    rows = []
+    for file, count, lead in (("long", 9, 1.0), ("short", 1, 4.0)):
+        rows += [row(file, s, 0.0, [v] * count) for s, v in (("mixture", 3.0), ("A", 5.0 - lead), ("B", 5.0))]
+    middle = by_noise(rows, ["A", "B"])[1]
+    assert (middle["segments"], middle["means"], middle["mean"]) == (10, [2.5, 5.0], 2.5)
+
+
 def gain(mean, low, high):
     return {"mean": mean, "ci95": [low, high], "files": 3}
 
@@ -103,6 +111,9 @@ def test_sentences_say_what_the_table_holds():
     assert "+0.80 [+0.70, +0.90], so its error is larger where its samples differ; 25.0 % of 40" in told[-1]
     sign["ci95"] = [-0.1, 0.9]
     assert "do not show" in sentences({"paired": paired, "rows": rows, "trust": trust}, ["A", "B"])[-1]
+    sign["ci95"] = None
+    told = sentences({"paired": paired, "rows": rows, "trust": trust}, ["A", "B"])
+    assert told[-1] == "A: rank correlation of uncertainty and error +0.80; 25.0 % of 40 seconds are flagged."
     assert len(sentences({"paired": paired, "rows": rows}, ["A"])) == 1
 
 

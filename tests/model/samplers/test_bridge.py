@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
 from exdiff.core.errors import ConfigError
-from exdiff.model.diffusion import BridgePath, FlowPath, Prediction
+from exdiff.model.diffusion import BridgePath, BrownianPath, FlowPath, Prediction
 from exdiff.model.samplers import bridge_ode, bridge_sde, exponential, schedule
 
 
@@ -66,7 +68,19 @@ def test_ode_leaves_the_published_excess_of_the_anchor():
     assert 0.04 < excess < 0.06
 
 
-def test_ode_needs_a_bridge():
-    path, x = FlowPath(), torch.zeros(1, 2)
-    with pytest.raises(ConfigError, match="bridge_ode needs a bridge or brownian path, got FlowPath"):
+@pytest.mark.parametrize("path", [FlowPath(), BrownianPath()])
+def test_ode_is_for_the_published_path_alone(path):
+    x = torch.zeros(1, 2)
+    with pytest.raises(ConfigError, match=f"for the path 'bridge' alone, got {type(path).__name__}; use 'exponential'"):
         bridge_ode(known(path, x, x), x, schedule(path, 2), path=path)
+
+
+@pytest.mark.parametrize("sampler", [bridge_ode, partial(bridge_sde, arrival=True)])
+def test_times_of_arrival_are_for_networks_that_denoise(sampler):
+    path, x = BridgePath(), torch.zeros(1, 2)
+
+    def velocity(x, t):
+        return Prediction(x, "velocity", path, x, x, t)
+
+    with pytest.raises(ConfigError, match="for models with the output 'denoised', got 'velocity'"):
+        sampler(velocity, x, schedule(path, 2), path=path)

@@ -39,7 +39,7 @@ def draws(seed: int = 0) -> torch.Generator:
 
 
 def test_without_an_extractor_the_mixture_is_the_estimate():
-    objective, (_, mixture) = make("extractor={}", "fusion={}"), pair()
+    objective, (_, mixture) = make("extractor={}", "fusion={}", "objective.joint=false"), pair()
     condition = objective.model.condition(mixture)
     assert condition.estimate is mixture
     assert condition.features is None
@@ -242,6 +242,7 @@ def test_without_the_estimate_as_input_the_latents_are_all_that_guides():
         ("objective.focus=1.5", "needs 0 <= focus <= 1, last_step >= 0"),
         ("objective.weights={sisdr: 1}", "unknown weight 'sisdr'; did you mean 'si_sdr'"),
         ("objective.extractor_weights={compex: 1}", "unknown weight 'compex'; did you mean 'complex'"),
+        ("objective.weights={complex: 0, magnitude: 0, si_sdr: 0, total: 2}", "without a distance in weights there is"),
         ("objective.jiont=true", "unknown key 'jiont'; did you mean 'joint'"),
     ],
 )
@@ -254,6 +255,15 @@ def test_targets_are_not_cleaned_by_what_learns_from_them():
     for trained in ("objective.joint=true", "extractor={}"):
         with pytest.raises(ConfigError, match="denoise_targets needs an extractor that is frozen"):
             make(trained, "objective.denoise_targets=true")
+
+
+def test_weights_that_are_not_used_may_be_zero():
+    none = "{complex: 0, magnitude: 0, si_sdr: 0}"
+    make(f"objective.extractor_weights={none}")  # the extractor learns from the diffusion loss
+    make(f"objective.weights={none}", "model.output=noise")
+    make(f"objective.weights={none}", "stage=extractor")
+    with pytest.raises(ConfigError, match="without a distance in extractor_weights there is nothing to learn from"):
+        make(f"objective.extractor_weights={none}", "stage=extractor")
 
 
 def test_a_frozen_extractor_stays_in_evaluation_mode():

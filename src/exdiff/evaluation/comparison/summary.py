@@ -31,6 +31,8 @@ def sentences(result: Mapping[str, Any], systems: Sequence[str]) -> list[str]:
 def by_noise(rows: Sequence[ScoreRow], names: Sequence[str]) -> list[dict[str, Any]]:
     """Mean SI-SDR of segments, grouped by the mixture's SI-SDR, and the difference of the first two systems.
 
+    Every file counts alike, whatever its number of segments.
+
     Returns:
         One table per group: `label`, `segments`, `means` (per system) and, with two systems, `mean` and `ci95` of the
         second minus the first, by bootstrap over files.
@@ -43,12 +45,13 @@ def by_noise(rows: Sequence[ScoreRow], names: Sequence[str]) -> list[dict[str, A
         for file in files:
             stack = np.array([curves[file, name] for name in (MIXTURE, *names)], dtype=np.float64)
             inside = (stack[0] >= low) & (stack[0] < high) & np.isfinite(stack).all(axis=0)
-            points.append(stack[1:, inside])
-        every = np.concatenate(points, axis=1) if points else np.zeros((len(names), 0))
-        table: dict[str, Any] = {"label": label, "segments": int(every.shape[1])}
-        table["means"] = [float(m) for m in every.mean(axis=1)] if every.size else [None] * len(names)
+            if inside.any():
+                points.append(stack[1:, inside])
+        table: dict[str, Any] = {"label": label, "segments": sum(p.shape[1] for p in points)}
+        levels = [p.mean(axis=1) for p in points]
+        table["means"] = [float(m) for m in np.mean(levels, axis=0)] if levels else [None] * len(names)
         if len(names) > 1:
-            leads = [(p[1] - p[0]).mean() for p in points if p.shape[1]]
+            leads = [level[1] - level[0] for level in levels]
             table |= {"mean": float(np.mean(leads)) if leads else None, "ci95": bootstrap_interval(leads)}
         tables.append(table)
     return tables
@@ -133,11 +136,12 @@ def _trusted(name: str, table: Mapping[str, Any]) -> str:
     sign = table["uncertainty"]
     if sign["rho"] is None:
         return ""
-    interval = "" if sign["ci95"] is None else f" [{sign['ci95'][0]:+.2f}, {sign['ci95'][1]:+.2f}]"
-    told = sign["ci95"] is not None and sign["ci95"][0] > 0
-    verdict = "its error is larger where its samples differ" if told else "its samples do not show where it errs"
-    flagged = f"{100 * table['flagged']:.1f} % of {table['seconds']} seconds are flagged"
-    return f"{name}: rank correlation of uncertainty and error {sign['rho']:+.2f}{interval}, so {verdict}; {flagged}."
+    text = f"{name}: rank correlation of uncertainty and error {sign['rho']:+.2f}"
+    if sign["ci95"] is not None:
+        low, high = sign["ci95"]
+        verdict = "its error is larger where its samples differ" if low > 0 else "its samples do not show where it errs"
+        text += f" [{low:+.2f}, {high:+.2f}], so {verdict}"
+    return f"{text}; {100 * table['flagged']:.1f} % of {table['seconds']} seconds are flagged."
 
 
 def _amount(gain: Mapping[str, Any], score: str) -> str:

@@ -11,7 +11,15 @@ from torch.nn import functional
 from exdiff.core.machine import fast_layout
 from exdiff.core.ragged import masked
 from exdiff.model.backbones.base import Backbone
-from exdiff.model.nn.layers import Inject, UNet, fold_frequency, frequency_code, time_code, unfold_frequency
+from exdiff.model.nn.layers import (
+    Inject,
+    UNet,
+    check_sizes,
+    fold_frequency,
+    frequency_code,
+    time_code,
+    unfold_frequency,
+)
 
 
 class CompactBackbone(Backbone):
@@ -26,7 +34,8 @@ class CompactBackbone(Backbone):
         sequence: what looks along bands and frames in the dual-path blocks: lstm, scan or attention.
 
     Raises:
-        ValueError: an odd embedding, an unknown sequence model, or one that cannot have this many units.
+        ValueError: a size too small, an odd embedding, an unknown sequence model, or one that cannot have this many
+            units.
 
     Example:
         >>> backbone = CompactBackbone(channels=(8, 12), hidden=4)
@@ -51,6 +60,8 @@ class CompactBackbone(Backbone):
         sequence: str = "lstm",
     ) -> None:
         super().__init__()
+        check_sizes(1, channels=channels, hidden=hidden, folding=folding, embedding=embedding)
+        check_sizes(0, blocks=blocks, middle=middle)
         if embedding % 2:
             raise ValueError(f"embedding must be even (sines and cosines), got {embedding}")
         self.feature_channels, self.folding, self.embedding = tuple(channels), folding, embedding

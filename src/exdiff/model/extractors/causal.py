@@ -18,7 +18,7 @@ from torch.nn import functional
 from exdiff.core.machine import fast_layout
 from exdiff.model.extractors.base import Extraction, Extractor
 from exdiff.model.nn.causal import CausalConv, CausalUNet, Memory
-from exdiff.model.nn.layers import fold_frequency, frequency_code, unfold_frequency
+from exdiff.model.nn.layers import check_sizes, fold_frequency, frequency_code, unfold_frequency
 from exdiff.model.transforms import CompressedSTFT
 
 _AVERAGES = (0.05, 2.0)  # s: the larger of two averages follows an onset at once and forgets it slowly
@@ -40,6 +40,9 @@ class CausalExtractor(Extractor):
     Attributes:
         latency: samples. An output sample depends on no input this far behind it, or further.
 
+    Raises:
+        ValueError: a size too small.
+
     Example:
         >>> extractor = CausalExtractor(channels=(8, 12), middle=1, hidden=4)
         >>> extraction = extractor(torch.zeros(1, 1, 1000))
@@ -60,6 +63,8 @@ class CausalExtractor(Extractor):
         hop_length: int = 255,
     ) -> None:
         super().__init__()
+        check_sizes(1, channels=channels, hidden=hidden, folding=folding)
+        check_sizes(0, blocks=blocks, middle=middle)
         self.sample_rate, self.folding, self.hop_length = sample_rate, folding, hop_length
         self.latency = 2 * hop_length
         self.latent_channels = tuple(channels)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from exdiff.core.machine import fast_layout
 from exdiff.core.ragged import masked
 from exdiff.model.extractors.base import Extraction, Extractor
-from exdiff.model.nn.layers import UNet, fold_frequency, frequency_code, unfold_frequency
+from exdiff.model.nn.layers import UNet, check_sizes, fold_frequency, frequency_code, unfold_frequency
 from exdiff.model.transforms import CompressedSTFT
 
 
@@ -32,7 +32,7 @@ class CompactExtractor(Extractor):
         sequence: what looks along bands and frames in the dual-path blocks: lstm, scan or attention.
 
     Raises:
-        ValueError: an unknown sequence model, or one that cannot have this many units.
+        ValueError: a size too small, an unknown sequence model, or one that cannot have this many units.
 
     Example:
         >>> extraction = CompactExtractor(channels=(8, 12), blocks=1, middle=1, hidden=4)(torch.zeros(1, 1, 1000))
@@ -53,6 +53,8 @@ class CompactExtractor(Extractor):
         sequence: str = "lstm",
     ) -> None:
         super().__init__()
+        check_sizes(1, channels=channels, hidden=hidden, folding=folding)
+        check_sizes(0, blocks=blocks, middle=middle)
         self.sample_rate, self.folding = sample_rate, folding
         self.latent_channels = tuple(channels)
         self.transform = CompressedSTFT(n_fft, hop_length, "sqrt_hann", exponent=0.5, factor=1.0)

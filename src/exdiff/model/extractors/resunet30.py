@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from exdiff.model.extractors.resampled import ResampledExtractor
+from exdiff.model.nn.layers import check_sizes
 from exdiff.model.transforms import CompressedSTFT
 
 _MOMENTUM = 0.01
@@ -98,6 +99,8 @@ class ResUNet30Extractor(ResampledExtractor):
         latents: Sequence[int] | None = None,
     ) -> None:
         super().__init__(sample_rate, rate, hop_length)
+        check_sizes(1, channels=channels)
+        check_sizes(0, query=query)
         depth = len(channels)
         self.chosen = tuple(range(depth + 1) if latents is None else latents)
         if not self.chosen or not set(self.chosen) <= set(range(depth + 1)):

@@ -17,6 +17,7 @@ from exdiff.core.config import check_names
 from exdiff.core.machine import fast_layout
 from exdiff.model.extractors.base import Extraction, Extractor
 from exdiff.model.extractors.spleeter_unet import SpleeterUNet
+from exdiff.model.nn.layers import check_sizes
 from exdiff.model.transforms import CompressedSTFT
 
 ABOVE = ("zeros", "average", "top")
@@ -67,6 +68,7 @@ class SpleeterExtractor(Extractor):
         above: str = "top",
     ) -> None:
         super().__init__()
+        check_sizes(1, channels=channels, frames=frames)
         unit = 2 ** len(channels)
         if bins % unit or frames % unit or not 0 < bins <= n_fft // 2:
             raise ValueError(f"bins (at most n_fft / 2) and frames must be multiples of {unit}, got {bins}, {frames}")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from exdiff.model.fusion.base import Fusion, Size, nearest_in_depth, regrid, zero_
-from exdiff.model.nn.layers import ChannelNorm, frequency_code
+from exdiff.model.nn.layers import ChannelNorm, check_sizes, frequency_code
 
 
 class LocalAttention(nn.Module):
@@ -69,7 +69,7 @@ class CrossAttentionFusion(Fusion):
         context: frames that a query attends to, odd.
 
     Raises:
-        ValueError: an even context, or a width that the heads do not divide.
+        ValueError: a size below 1, an even context, or a width that the heads do not divide.
 
     Example:
         >>> fusion = CrossAttentionFusion([8], [4, 6], width=8, heads=2)
@@ -91,6 +91,7 @@ class CrossAttentionFusion(Fusion):
         context: int = 3,
     ) -> None:
         super().__init__(latent_channels, feature_channels)
+        check_sizes(1, width=width, heads=heads, bands=bands, context=context)
         if context % 2 == 0:
             raise ValueError(f"context must be odd (frames before, now and after), got {context}")
         if width % heads:

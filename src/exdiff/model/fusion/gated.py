@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from exdiff.model.fusion.base import Fusion, Size, nearest_in_depth, regrid, zero_
-from exdiff.model.nn.layers import time_code
+from exdiff.model.nn.layers import check_sizes, time_code
 
 
 class GatedFusion(Fusion):
@@ -22,7 +22,7 @@ class GatedFusion(Fusion):
         embedding: width of the time embedding e(t), even.
 
     Raises:
-        ValueError: an odd embedding.
+        ValueError: an embedding below 1, or an odd one.
 
     Example:
         >>> import torch
@@ -35,6 +35,7 @@ class GatedFusion(Fusion):
 
     def __init__(self, latent_channels: Sequence[int], feature_channels: Sequence[int], embedding: int = 32) -> None:
         super().__init__(latent_channels, feature_channels)
+        check_sizes(1, embedding=embedding)
         if embedding % 2:
             raise ValueError(f"embedding must be even (sines and cosines), got {embedding}")
         self.embedding = embedding

@@ -139,6 +139,26 @@ class DualPath(nn.Module):
         return x + rows.reshape(batch, bands, frames, channels).permute(0, 3, 1, 2)
 
 
+def check_sizes(least: int, **sizes: int | Sequence[int]) -> None:
+    """Reject a size, or a list with a size, below `least`, and an empty list.
+
+    Raises:
+        ValueError: names the first one.
+
+    Example:
+        >>> check_sizes(1, channels=[8, 12], folding=0)
+        Traceback (most recent call last):
+        ValueError: folding must be at least 1, got 0
+    """
+    for name, size in sizes.items():
+        if isinstance(size, int):
+            what, smallest = "", size
+        else:
+            what, smallest = "a list of one or more numbers, each ", min(size, default=least - 1)
+        if smallest < least:
+            raise ValueError(f"{name} must be {what}at least {least}, got {size}")
+
+
 class UNet(nn.Module):
     """Encoder, dual-path middle, decoder; strides along frequency only.
 

@@ -21,8 +21,7 @@ from torch import Tensor
 
 from exdiff.core.config import nearest
 from exdiff.core.errors import ConfigError
-from exdiff.model.diffusion import GaussianPath
-from exdiff.model.samplers.bridge import bridge_ode, bridge_sde, total_variance
+from exdiff.model.samplers.bridge import bridge_ode, bridge_sde, check_bridge
 from exdiff.model.samplers.euler_maruyama import euler_maruyama
 from exdiff.model.samplers.exponential import exponential
 from exdiff.model.samplers.heun import heun
@@ -64,12 +63,6 @@ def evaluations(name: str, steps: int, *, corrector_steps: int = 1) -> int:
     return 2 * steps - 1 if name == "heun" else steps
 
 
-def check_path(sampler: Sampler, path: GaussianPath) -> None:
-    """Raise ConfigError if the sampler does not fit the path; all but `bridge_ode` fit any."""
-    if sampler is bridge_ode:
-        total_variance(path)
-
-
 __all__ = [
     "SAMPLERS",
     "Callback",
@@ -77,7 +70,7 @@ __all__ = [
     "Sampler",
     "bridge_ode",
     "bridge_sde",
-    "check_path",
+    "check_bridge",
     "euler_maruyama",
     "evaluations",
     "exponential",

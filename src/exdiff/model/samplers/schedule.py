@@ -39,7 +39,7 @@ def schedule(
         to_zero: the last of the N steps goes from t_end to 0.
 
     Raises:
-        ConfigError: steps below 1, power not positive, or not 0 <= t_end < t_start <= t_max.
+        ConfigError: steps below 1, power not positive or too large, or not 0 <= t_end < t_start <= t_max.
 
     Example:
         >>> from exdiff.model.diffusion import OUVEPath
@@ -62,4 +62,6 @@ def schedule(
     times = torch.linspace(start, end, count, dtype=torch.float32)
     if power != 1:
         times = end + (start - end) * torch.linspace(1, 0, count, dtype=torch.float32) ** power
+    if not bool((times.diff() < 0).all()):
+        raise ConfigError(f"got power {power} for {steps} steps: some times are equal in float32; take less of either")
     return torch.cat([times, times.new_zeros(1)]) if to_zero else times

@@ -31,6 +31,11 @@ def with_defaults(weights: Mapping[str, float] | None) -> dict[str, float]:
     return WEIGHTS | dict(weights or {})
 
 
+def has_terms(weights: Mapping[str, float]) -> bool:
+    """Whether `distance` with these weights, those of `WEIGHTS`, depends on the estimate."""
+    return any(value for name, value in weights.items() if name not in ("adversary", "total"))
+
+
 def _in_float32(
     loss: Callable[Concatenate[Tensor, Tensor, P], Tensor],
 ) -> Callable[Concatenate[Tensor, Tensor, P], Tensor]:

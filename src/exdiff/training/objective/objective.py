@@ -25,7 +25,7 @@ from exdiff.model.diffusion import GaussianPath, Generators, PathSample, Predict
 from exdiff.model.exdiff import Condition, ExDiff
 from exdiff.model.samplers import Predict, exponential, schedule
 from exdiff.model.transforms.levels import LEVELS
-from exdiff.training.objective.distances import distance, with_defaults
+from exdiff.training.objective.distances import distance, has_terms, with_defaults
 from exdiff.training.objective.gradients import Average, balanced
 
 
@@ -60,8 +60,8 @@ class Objective:
         last_step: if set, train only the last of this many evaluations of the exponential sampler, by the distances.
 
     Raises:
-        ValueError: an unknown weight, a focus outside [0, 1], a negative last_step, or `denoise_targets` without a
-            frozen extractor.
+        ValueError: an unknown weight, weights that leave nothing to learn from, a focus outside [0, 1], a negative
+            last_step, `joint` without an extractor, or `denoise_targets` without a frozen one.
 
     Example:
         >>> from exdiff.checkpoints import build_model
@@ -92,6 +92,12 @@ class Objective:
             raise ValueError(f"got focus {focus}, last_step {last_step}; needs 0 <= focus <= 1, last_step >= 0")
         if denoise_targets and (model.extractor is None or self.extractor_learns):
             raise ValueError("denoise_targets needs an extractor that is frozen")
+        if joint and model.extractor is None:
+            raise ValueError("joint=true trains the extractor too, and this model has none; set objective.joint=false")
+        measured = {"weights": self.measures_estimates, "extractor_weights": model.backbone is None}
+        for name in (name for name, is_used in measured.items() if is_used):
+            if not has_terms(getattr(self, name)):
+                raise ValueError(f"without a distance in {name} there is nothing to learn from; give one a weight")
         if model.extractor is not None and not self.extractor_learns:
             model.extractor.requires_grad_(False).eval()
 
@@ -99,6 +105,11 @@ class Objective:
     def extractor_learns(self) -> bool:
         """Whether the extractor is trained: alone, or jointly with the diffusion model."""
         return self.joint or self.model.backbone is None
+
+    @property
+    def measures_estimates(self) -> bool:
+        """Whether the diffusion loss is the distances of a denoised estimate, rather than that of the noise."""
+        return self.model.backbone is not None and (self.model.output == "denoised" or self.last_step > 0)
 
     def __call__(
         self, clean: Tensor, mixture: Tensor, generators: Generators = None, adversary: Judge | None = None
@@ -155,7 +166,7 @@ class Objective:
         predict = partial(self.model.predict, condition=condition)
         sample = self.sample(predict, target, condition.y.detach(), generators)
         prediction = predict(sample.x_t, sample.t)
-        if self.model.output != "denoised" and not self.last_step:
+        if not self.measures_estimates:
             return self._noise_loss(prediction, sample)
         seen = mixture, condition.estimate
         return self._estimate_loss(prediction.denoised, clean, target, seen, adversary)
