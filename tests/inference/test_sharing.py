@@ -32,10 +32,10 @@ def sound(seconds, rate=RATE, channels=1, seed=0):
 def watched(enhancer):
     """`watched(model=True, ...)` -> an Enhancer, and a list that gets the lengths in each call of its model.
 
-    Without its model it takes some milliseconds, and gives back what it hears.
+    Without its model it takes some milliseconds, or as long as `pause` does, and gives back what it hears.
     """
 
-    def make(*, model=True, **options):
+    def make(*, model=True, pause=lambda: time.sleep(0.05), **options):
         made, calls = enhancer(**options), []
         generation = made.engine._generation
 
@@ -43,7 +43,7 @@ def watched(enhancer):
             calls.append([request.wave.shape[-1] for request in requests])
             if model:
                 return generation(requests)
-            time.sleep(0.05)
+            pause()
             return [Generated(request.wave, 0) for request in requests]
 
         made.engine._batcher._compute = compute
@@ -74,15 +74,27 @@ def test_recordings_of_any_length_rate_and_channels_share_batches(enhancer, watc
 
 
 def test_clips_fill_batches_although_their_lengths_differ(watched, patient, in_threads):
-    """200 clips of 2 to 4 s in 64 threads, as `exdiff enhance` has them, and windows of 10 s."""
-    made, calls = watched(model=False, batch_windows=8, segment_seconds=10.0, overlap_seconds=2.0)
-    clips, lock = iter(np.random.default_rng(0).uniform(2, 4, 200)), threading.Lock()
+    """200 clips of 2 to 4 s in 64 threads, as `exdiff enhance` has them, and windows of 10 s.
 
-    def work(_):
+    A batch takes until all threads wait for the next ones, so that the speed of the machine decides nothing.
+    """
+    at_work, lock = set(range(64)), threading.Lock()
+
+    def pause():
+        deadline = time.monotonic() + SECONDS
+        while len(made.engine._batcher._awaited) < len(at_work) and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    options = {"batch_windows": 8, "segment_seconds": 10.0, "overlap_seconds": 2.0}
+    made, calls = watched(model=False, pause=pause, **options)
+    clips = iter(np.random.default_rng(0).uniform(2, 4, 200))
+
+    def work(number):
         while True:
             with lock:
                 seconds = next(clips, None)
             if seconds is None:
+                at_work.discard(number)
                 return
             made(sound(seconds), RATE)
 
