@@ -3,8 +3,9 @@
     python scripts/embed.py runs/speech/model speech
 
 The package's recipe of that name must describe the same model; its data section replaces the run's, whose paths are
-valid on one machine only. For an installable model (`exdiff models install`), whose extractor is by others, only the
-score network and the fusion are put in; the installation joins them.
+valid on one machine only, and so do its sections of the sampler and the enhancer. For an installable model (`exdiff
+models install`), whose extractor is by others, only the score network and the fusion are put in; the installation joins
+them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def main() -> None:
         save_weights(ours, WEIGHTS / item.score, recipe.licence, torch.float16)
     else:
         training = {key: value for key, value in recipe.training.items() if key != "init"}
-        packed = replace(recipe, name=options.name, data=plain.data, sampler=plain.sampler, training=training)
+        own = {"data": plain.data, "sampler": plain.sampler, "enhancer": plain.enhancer}
+        packed = replace(recipe, name=options.name, training=training, **own)
         save_model(model, packed, folder, torch.float16)
     size = sum(p.stat().st_size for p in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB")

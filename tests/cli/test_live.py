@@ -29,7 +29,7 @@ from exdiff.evaluation.metrics.si_sdr import si_sdr
 
 RATE = 16000
 EXAMPLES = Path(__file__).parents[2] / "examples" / "speech"
-TINY = ["extractor.channels=[8, 12]", "extractor.hidden=4", "extractor.middle=1"]
+TINY = ["extractor.channels=[8, 12]", "extractor.hidden=4", "extractor.middle=1", "enhancer.floor_db="]
 
 
 @pytest.fixture(scope="module")
