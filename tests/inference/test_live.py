@@ -12,7 +12,7 @@ from exdiff.inference.live_engines import LiveGrid
 from exdiff.inference.options import Run
 from exdiff.inference.windows import cut, overlap_add
 
-TINY = ["extractor.channels=[8, 12]", "extractor.hidden=4", "extractor.middle=1"]
+TINY = ["extractor.channels=[8, 12]", "extractor.hidden=4", "extractor.middle=1", "enhancer.floor_db="]
 SIZES = [1, 700, 33, 0, 2000, 160, 160, 481]
 
 
