@@ -140,15 +140,15 @@ class Sizes(Lengths):
         super().__init__(())
         shown = on_terminal()
         self._left_sizes = {task.source: task.size for task, _ in work if shown and isinstance(task, StoredTask)}
-        self._bytes_left, self._bytes = sum(self._left_sizes.values()), 0
+        self._to_come, self._done = sum(self._left_sizes.values()), 0  # bytes
 
     @property
     def total(self) -> float | None:
-        rate = self.settled / self._bytes if self.settled and self._bytes else 1 / BYTES_PER_SECOND
-        return self.settled + self._bytes_left * rate if self._left_sizes or self._bytes else None
+        rate = self.settled / self._done if self.settled and self._done else 1 / BYTES_PER_SECOND
+        return self.settled + self._to_come * rate if self._left_sizes or self._done else None
 
     def settle(self, source: Path, seconds: float) -> None:
         size = self._left_sizes.pop(source, 0)
-        self._bytes_left -= size
-        self._bytes += size
+        self._to_come -= size
+        self._done += size
         self.settled += seconds
