@@ -11,7 +11,7 @@ def model_names(incomplete: str) -> list[str]:
 
     Example:
         >>> model_names("sp")
-        ['speech']
+        ['speech', 'speech-live']
     """
     weights = resources.files("exdiff") / "checkpoints" / "weights"
     return _beginning(incomplete, sorted(folder.name for folder in weights.iterdir() if folder.is_dir()))
