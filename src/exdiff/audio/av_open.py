@@ -15,7 +15,7 @@ _LISTS = frozenset(["applehttp", "concat", "dash", "hls", "image2", "imf", "rtp"
 LIST_HEADS = (b"#EXTM3U", b"ffconcat version")
 
 
-def open_input(source: Path | BinaryIO, options: Mapping[str, str] | None = None, **others: Any) -> InputContainer:
+def open_to_read(source: Path | BinaryIO, options: Mapping[str, str] | None = None, **others: Any) -> InputContainer:
     """Open a file for reading; `options` are FFmpeg's, `others` those of `av.open`.
 
     Raises:
@@ -27,7 +27,7 @@ def open_input(source: Path | BinaryIO, options: Mapping[str, str] | None = None
     return cast("InputContainer", av.open(place, "r", options={**(options or {}), **_whitelist()}, **others))
 
 
-def open_output(target: Path, muxer: str, options: Mapping[str, str] | None = None) -> OutputContainer:
+def open_to_write(target: Path, muxer: str, options: Mapping[str, str] | None = None) -> OutputContainer:
     """Open a file for writing.
 
     Raises:

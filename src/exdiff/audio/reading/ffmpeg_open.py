@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from exdiff.audio.av_open import LIST_HEADS, open_input
+from exdiff.audio.av_open import LIST_HEADS, open_to_read
 from exdiff.audio.reading.source import read_at, seekable
 from exdiff.core.errors import AudioError
 
@@ -24,7 +24,7 @@ def open_container(
     import av.error
 
     try:
-        return open_input(file if path is None else path, options, format=format, metadata_errors="ignore")
+        return open_to_read(file if path is None else path, options, format=format, metadata_errors="ignore")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if not seekable(file):
             text = f"cannot be read from a pipe ({reason(error)}); save it to a file first"

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from exdiff.audio.av_open import open_input
+from exdiff.audio.av_open import open_to_read
 from exdiff.audio.tags.chunks import read_chunks
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def read_metadata(source: str | Path | BinaryIO, stream: int | None = None) -> M
 
     found, place = Metadata(), Path(source) if isinstance(source, str) else source
     try:
-        with open_input(place, metadata_errors="replace") as container:
+        with open_to_read(place, metadata_errors="replace") as container:
             _read(container, stream, found)
     except (av.error.FFmpegError, OSError, ValueError):
         pass

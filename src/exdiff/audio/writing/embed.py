@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from exdiff.audio.av_open import open_input, open_output
+from exdiff.audio.av_open import open_to_read, open_to_write
 from exdiff.audio.codecs import CONTAINERS
 from exdiff.audio.tags.metadata import Metadata, bibliographic
 
@@ -76,7 +76,7 @@ def _cover(container: OutputContainer, mime: str, image: bytes) -> list[Packet]:
     from av.stream import Disposition
 
     try:
-        with open_input(io.BytesIO(image)) as source:
+        with open_to_read(io.BytesIO(image)) as source:
             stream = container.add_stream_from_template(source.streams.video[0])
     except (av.error.FFmpegError, ValueError, IndexError):
         return []
@@ -121,8 +121,8 @@ def copy_vorbis(source: Path, target: Path, kind: str, metadata: Metadata, frame
     """
     with (
         as_os_error(),
-        open_input(source) as old,
-        open_output(target, CONTAINERS[kind].muxer) as new,
+        open_to_read(source) as old,
+        open_to_write(target, CONTAINERS[kind].muxer) as new,
     ):
         stream = new.add_stream_from_template(old.streams.audio[0])
         covers = embed(new, stream, metadata, kind)

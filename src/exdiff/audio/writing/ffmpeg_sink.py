@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from exdiff.audio.av_open import open_output
+from exdiff.audio.av_open import open_to_write
 from exdiff.audio.codecs import CODECS, CONTAINERS, bit_rate_of
 from exdiff.audio.layouts import default_layout, ffmpeg_name
 from exdiff.audio.tags.metadata import Metadata, read_metadata
@@ -48,7 +48,7 @@ class FFmpegSink:
         self._position, self._packets, self._end, self._closed = 0, 0, 0, False
         self._last: Packet | None = None
         with as_os_error():
-            self.container = open_output(path, muxer, options)
+            self.container = open_to_write(path, muxer, options)
             if picture is None:
                 self._add_stream()
             else:

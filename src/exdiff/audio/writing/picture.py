@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exdiff.audio.av_open import open_input
+from exdiff.audio.av_open import open_to_read
 from exdiff.core.errors import AudioError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Picture:
         import av.error
 
         try:
-            self.source = open_input(path, metadata_errors="replace")
+            self.source = open_to_read(path, metadata_errors="replace")
         except (av.error.FFmpegError, OSError) as error:
             raise AudioError(f"{path}: its picture cannot be read ({error.strerror})") from error
         films = [one for one in self.source.streams.video if not _is_cover(one)]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from exdiff.audio import AudioInfo, AudioReader
-from exdiff.audio.av_open import open_input
+from exdiff.audio.av_open import open_to_read
 from exdiff.cli.demo.housekeeping import TemporaryFolders
 from exdiff.cli.demo.listening import Overheard, Previews
 from exdiff.cli.demo.request import Request
@@ -202,7 +202,7 @@ def _write_results(job: _Job, enhancer: Overheard) -> tuple[list[Path], dict[str
 
 
 def _has_picture(source: Path) -> bool:
-    with open_input(source) as container:
+    with open_to_read(source) as container:
         return bool(container.streams.video)
 
 
