@@ -123,7 +123,7 @@ def never_waits(setup: Setup) -> Result:
     """A step with discriminators, and taking its batch, make no call that waits for the device."""
     if not setup.cuda:
         return "not applicable: CUDA only", {}
-    with steps(setup) as (step, _), warnings.catch_warnings():
+    with steps(setup, clips=setup.manifest is not None) as (step, _), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # this mode is a prototype, says torch
         for _ in range(3):
             step()

@@ -124,3 +124,18 @@ def test_weights_follow_the_layout_and_keep_their_values(monkeypatch, last):
     assert module[0].weight.is_leaf
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize(("name", "number"), [("cuda", None), ("cuda:0", 0), ("cuda:1", 1)])
+def test_a_card_of_this_machine_is_taken(monkeypatch, name, number):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert machine.choose_device(name) == torch.device("cuda", number)
+
+
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:7"])
+def test_a_card_that_is_not_there_is_an_error(monkeypatch, name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match=f"device '{name}' is not on this machine, which has 2 of them"):
+        machine.choose_device(name)

@@ -147,13 +147,22 @@ def test_an_error_reaches_the_calls_whose_items_were_in_the_batch(patient):
         assert [batcher.result(future) for future in futures[2:]] == ["fine", "well"]
 
 
-def test_too_little_memory_halves_the_batches_for_good(patient):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("too little"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+    ],
+)
+def test_too_little_memory_halves_the_batches_for_good(patient, error):
     sizes = []
 
     def compute(items):
         sizes.append(len(items))
         if len(items) > 3:
-            raise torch.OutOfMemoryError("too little")
+            raise error
         return items
 
     batcher = Batcher(compute, room=8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import shutil
 import signal
@@ -32,6 +34,13 @@ def test_a_profile_says_where_the_time_goes(tmp_path, recipe):
     assert "convolution" in text
     assert (tmp_path / "profile.json.gz").stat().st_size > 1000
     assert f"where the time goes is in {tmp_path / 'profile.txt'}" in said
+
+
+def test_a_profile_sees_the_batches_made_ahead(tmp_path, recipe):
+    train(recipe("training.steps=10", "training.mixer=device"), tmp_path, profile=True, report=lambda line: None)
+    events = json.loads(gzip.decompress((tmp_path / "profile.json.gz").read_bytes()))["traceEvents"]
+    ahead = {event["tid"] for event in events if event.get("name") == "ahead"}
+    assert ahead and ahead.isdisjoint({event["tid"] for event in events if event.get("name") == "forward"})
 
 
 def test_kernels_belong_to_the_phase_that_launched_them_in_whatever_thread():

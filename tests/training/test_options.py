@@ -18,6 +18,8 @@ from exdiff.training.options import Options
         ({"steps": True}, "steps must be a whole number, got True"),
         ({"segment_seconds": -1}, "segment_seconds must be more than 0, got -1"),
         ({"warmup": -1}, "warmup must be at least 0, got -1"),
+        ({"ema": 1.5}, "ema must be at most 1, got 1.5"),
+        ({"decay_share": 2}, "decay_share must be at most 1, got 2"),
         ({"mixer": "gpu"}, "mixer must be 'auto' or 'host' or 'device', got 'gpu'"),
         ({"adversary": {"periods": 3}}, "training.adversary: periods must be a list, got 3"),
         ({"adversary": {}, "accumulate": 2}, "the adversary is balanced over a whole batch, and accumulate > 1"),

@@ -43,9 +43,13 @@ def choose_device(name: str) -> torch.device:
     if not present[name.partition(":")[0]]:
         raise ConfigError(f"device {name!r} is not available on this machine; use auto or cpu")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"unknown device {name!r}; a number may follow the colon, as in cuda:0") from None
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if (device.index or 0) >= count:
+        raise ConfigError(f"device {name!r} is not on this machine, which has {count} of them; the first is number 0")
+    return device
 
 
 def precision(choice: str = "auto", device: str = "cpu") -> torch.dtype:

@@ -30,6 +30,8 @@ _PATIENCE_SECONDS = 3.0  # there is one call: its batches, and so their rounding
 _HURRY_SECONDS = 0.005  # there are several: the device should not stand still
 _PASSED_OVER = 16  # batches without it, after which an item is in the next one
 _SIMILAR = 0.75  # of the largest size in a batch: every item costs as much as the largest
+# Too little memory, in the words of CUDA's libraries. cuDNN looks for an engine that needs less, and says if none does.
+_NO_MEMORY = ("out of memory", "ALLOC_FAILED", "unable to find an engine")
 
 
 class _Job(NamedTuple):
@@ -197,7 +199,7 @@ class Batcher(Generic[Item, Result]):
             results = self._compute([job.item for job in batch])  # type: ignore[misc]
             pairs = list(zip(batch, results, strict=True))
         except BaseException as error:
-            if len(batch) == 1 or not isinstance(error, torch.OutOfMemoryError):
+            if len(batch) == 1 or not _lacks_memory(error):
                 for job in batch:
                     job.future.set_exception(error)
                 return
@@ -210,3 +212,10 @@ class Batcher(Generic[Item, Result]):
         self._room = half * batch[0].size
         self._settle(batch[:half])
         self._settle(batch[half:])
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    """Whether a smaller batch may help; if it does not, each item ends up alone, with an error of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
+    )

@@ -1,4 +1,4 @@
-"""The training loop, which resumes bit-exactly and logs where its time goes.
+"""The training loop, which resumes bit-exactly (on a CPU) and logs where its time goes.
 
 One step is a batch of mixtures (batches.py), the objective, backward, clipping, optimiser and EMA (step.py). Examples
 and their noise are functions of (seed, index), so a step is the same however it is divided. Several processes run this

@@ -22,9 +22,9 @@ class Options:
     optimiser: str = "muon"
     learning_rate: float = limited(2e-3, above=0)
     warmup: int = limited(200, least=0)  # steps
-    decay_share: float = limited(0.3, least=0)  # last share of the run, over which the rate falls to zero
+    decay_share: float = limited(0.3, least=0, most=1)  # last share of the run, over which the rate falls to zero
     decay_minutes: float = limited(0.0, least=0)  # if set, decay over the last minutes of --max-minutes instead
-    ema: float = limited(0.999, least=0)
+    ema: float = limited(0.999, least=0, most=1)
     clip: float = limited(5.0, above=0)
     seed: int = limited(0, least=0)
     precision: str = "auto"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile, schedule
+from torch.profiler import ProfilerActivity, _ExperimentalConfig, profile, schedule
 
 PHASES = ("data", "forward", "backward", "average", "optimiser")
 BESIDE = "ahead"  # the next batch, which a thread makes meanwhile
@@ -33,7 +33,8 @@ def profiling(out: Path | None, report: Callable[[str], None]) -> Iterator[Calla
 
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
     plan = schedule(wait=WAIT, warmup=WARMUP, active=ACTIVE, repeat=1)
-    with profile(activities=kinds, schedule=plan, on_trace_ready=write) as run:
+    threads = _ExperimentalConfig(profile_all_threads=True)  # the batches made ahead are another thread's
+    with profile(activities=kinds, schedule=plan, on_trace_ready=write, experimental_config=threads) as run:
         yield run.step
     if not written:
         report(f"the run is too short to profile: it takes {WAIT + WARMUP + ACTIVE} steps")

@@ -59,8 +59,8 @@ def snapshot(state: State) -> dict[str, Any]:
         "means": state.means.state_dict(),
     }
     copy = _on_host(content)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()  # the copies began one after the other, without waiting
+    for device in {p.device for p in state.model.parameters() if p.is_cuda}:
+        torch.cuda.synchronize(device)  # the copies began one after the other, without waiting
     return copy
 
 

@@ -172,3 +172,13 @@ def test_it_has_no_weights_to_save():
 def test_wrong_arguments_are_named(options, message):
     with pytest.raises(ConfigError, match=message):
         build(TRANSFORMS, {"type": "stft", **options})
+
+
+def test_the_inverse_gets_real_frames_whatever_a_network_says_at_the_ends(monkeypatch):
+    transform, seen = CompressedSTFT(64, 32), []
+    spectrum = transform(torch.randn(1, 1, 300)) + 0.1j
+    expected, irfft = transform.inverse(spectrum, 300), torch.fft.irfft
+    monkeypatch.setattr(torch.fft, "irfft", lambda frames, n: seen.append(frames) or irfft(frames, n))
+    assert torch.equal(transform.inverse(spectrum, 300), expected)
+    (frames,) = seen
+    assert not frames[..., [0, -1]].imag.any() and frames[..., 1:-1].imag.all()

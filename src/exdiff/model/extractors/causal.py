@@ -144,7 +144,7 @@ class CausalExtractor(Extractor):
         output = unfold_frequency(self.outlet(maps[0], memory), self.folding)[:, :, : spectrum.shape[2]].float()
         mask_re, mask_im, rest_re, rest_im = output.unbind(1)
         estimate = torch.complex(1 + mask_re, mask_im) * spectrum[:, 0] + torch.complex(rest_re, rest_im)
-        return torch.fft.irfft(self.transform.expand(estimate).mT, frames.shape[-1]) / gain, maps
+        return self.transform.frames(self.transform.expand(estimate)) / gain, maps
 
     def _gain(self, frames: Tensor, memory: Memory) -> Tensor:
         """Frames [R, N, n_fft], windowed -> gain [R, N] that brings them to about one level, from what has been."""

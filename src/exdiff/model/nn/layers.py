@@ -222,7 +222,7 @@ class UNet(nn.Module):
         maps = []
         for i in reversed(range(len(self.decoder))):
             if i < len(self.decoder) - 1:
-                x = unfold_frequency(self.up[i](x), 2) + skips[i]
+                x = skips[i] + unfold_frequency(self.up[i](x), 2)  # in the memory format of the first
             for block in self.decoder[i]:  # type: ignore[attr-defined]
                 x = block(x, embedding)
             maps.insert(0, x)

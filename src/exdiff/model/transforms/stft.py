@@ -95,11 +95,20 @@ class CompressedSTFT(nn.Module):
         whole = (frames - 1) * self.hop_length + (self.hop_length - 1 if self.framing == "reflected" else 0)
         if frames == 1:  # nothing is left of one frame without the padding
             return spectrum.real.new_zeros(batch, channels, length)
-        pieces = torch.fft.irfft(flat.mT, self.n_fft) * self.window
+        pieces = self.frames(flat) * self.window
         kept = slice(self.n_fft // 2, self.n_fft // 2 + min(length, whole))
         envelope = self._added(self.window.square().expand(1, frames, -1))
         wave = self._added(pieces)[:, kept] / envelope[:, kept]
         return self._rotated(functional.pad(wave, (0, max(0, length - whole))).reshape(batch, channels, length))
+
+    def frames(self, spectrum: Tensor) -> Tensor:
+        """Frames [..., N, n_fft] of spectra [..., F, N] without compression.
+
+        The first and the last bin of real frames are real. An imaginary part that a network puts there is left out: so
+        `irfft` is defined, but not every library ignores it.
+        """
+        between = functional.pad(spectrum.imag[..., 1:-1, :], (0, 0, 1, 1))
+        return torch.fft.irfft(torch.complex(spectrum.real, between).mT, self.n_fft)
 
     def _added(self, pieces: Tensor) -> Tensor:
         """Frames [B, N, n_fft] overlapped and added, [B, (N - 1) hop_length + n_fft].
