@@ -142,12 +142,14 @@ def test_a_detached_estimate_learns_nothing_of_the_diffusion(output, anchor):
     assert reached == {"true": False, "false": True}
 
 
-def test_denoised_targets_are_what_the_frozen_extractor_makes_of_the_clean_recording():
+@pytest.mark.parametrize(("choice", "share"), [("true", 1.0), ("0.75", 0.75)])
+def test_denoised_targets_are_what_the_frozen_extractor_makes_of_the_clean_recording(choice, share):
     clean, mixture = pair()
-    plain, denoising = (make("objective.joint=false", f"objective.denoise_targets={on}") for on in ("false", "true"))
+    plain, denoising = (make("objective.joint=false", f"objective.denoise_targets={on}") for on in ("false", choice))
     gain = LEVELS["local"](clean, 16000)
-    target = plain.model.extractor(clean * gain).estimate.detach() / gain
-    assert not torch.allclose(target, clean)
+    denoised = plain.model.extractor(clean * gain).estimate.detach() / gain
+    assert not torch.allclose(denoised, clean)
+    target = share * denoised + (1 - share) * clean
     expected = plain(target, mixture, draws())["loss"]
     torch.testing.assert_close(denoising(clean, mixture, draws())["loss"], expected)
 
@@ -244,6 +246,8 @@ def test_without_the_estimate_as_input_the_latents_are_all_that_guides():
         ("objective.extractor_weights={compex: 1}", "unknown weight 'compex'; did you mean 'complex'"),
         ("objective.weights={complex: 0, magnitude: 0, si_sdr: 0, total: 2}", "without a distance in weights there is"),
         ("objective.jiont=true", "unknown key 'jiont'; did you mean 'joint'"),
+        ("objective.denoise_targets=1.5", "denoise_targets must be a share from 0 to 1, got 1.5"),
+        ("objective.denoise_targets=-0.1", "denoise_targets must be a share from 0 to 1, got -0.1"),
     ],
 )
 def test_a_typo_is_an_error(override, message):

@@ -52,8 +52,8 @@ class Objective:
         joint: train the extractor too, on its own loss and the diffusion loss, instead of freezing it.
         detach: with `joint`, the diffusion loss reaches the extractor through the latents only, not the estimate,
             be it an input or the anchor.
-        denoise_targets: pass the targets through the frozen extractor first, to remove the recordings' own noise, which
-            a generative model would otherwise learn to produce.
+        denoise_targets: share of the recordings' own noise that the frozen extractor removes from the targets first: a
+            generative model would otherwise learn to produce it. True is all of it, 0.97 leaves what is 30 dB lower.
         weights: of the terms of the diffusion loss, see `WEIGHTS`; `total` scales it whatever the model's output.
         extractor_weights: the same for the extractor's estimate, whether it is trained alone or jointly.
         focus: share of the training times placed at t_max, where sampling starts.
@@ -61,7 +61,7 @@ class Objective:
 
     Raises:
         ValueError: an unknown weight, weights that leave nothing to learn from, a focus outside [0, 1], a negative
-            last_step, `joint` without an extractor, or `denoise_targets` without a frozen one.
+            last_step, a share outside [0, 1], `joint` without an extractor, or `denoise_targets` without a frozen one.
 
     Example:
         >>> from exdiff.checkpoints import build_model
@@ -78,7 +78,7 @@ class Objective:
         *,
         joint: bool = False,
         detach: bool = False,
-        denoise_targets: bool = False,
+        denoise_targets: bool | float = False,
         weights: Mapping[str, float] | None = None,
         extractor_weights: Mapping[str, float] | None = None,
         focus: float = 0.0,
@@ -90,6 +90,8 @@ class Objective:
         self._grid = schedule(model.path, last_step, t_end=0.0) if model.path is not None and last_step > 0 else None
         if not 0 <= focus <= 1 or last_step < 0:
             raise ValueError(f"got focus {focus}, last_step {last_step}; needs 0 <= focus <= 1, last_step >= 0")
+        if not 0 <= denoise_targets <= 1:
+            raise ValueError(f"denoise_targets must be a share from 0 to 1, got {denoise_targets}")
         if denoise_targets and (model.extractor is None or self.extractor_learns):
             raise ValueError("denoise_targets needs an extractor that is frozen")
         if joint and model.extractor is None:
@@ -149,7 +151,8 @@ class Objective:
     def _denoised(self, clean: Tensor) -> Tensor:
         assert self.model.extractor is not None  # checked above
         gain = LEVELS[self.model.level](clean, self.model.sample_rate)
-        return self.model.extractor(clean * gain).estimate.float() / gain
+        denoised = self.model.extractor(clean * gain).estimate.float() / gain
+        return torch.lerp(clean, denoised, float(self.denoise_targets))
 
     def _diffusion(
         self,
