@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, _ExperimentalConfig, profile, schedule
+from torch._C._profiler import _ExperimentalConfig
+from torch.profiler import ProfilerActivity, profile, schedule
 
 PHASES = ("data", "forward", "backward", "average", "optimiser")
 BESIDE = "ahead"  # the next batch, which a thread makes meanwhile
