@@ -38,6 +38,7 @@ KINDS = {
     "speech": ("speech", SMALL),
     "speech frozen": ("speech", [*SMALL, "objective.joint=false", "training.adversary=false"]),
     "speech frozen denoised": ("speech", [*SMALL, "objective.joint=false", "objective.denoise_targets=true"]),
+    "speech joint denoised": ("speech", [*SMALL, "objective.denoise_targets=0.97", "objective.denoiser=speech"]),
     "speech-extractor": ("speech-extractor", NARROW),
 }
 LAST_STEP = {"debug last step": ("debug", ["objective.last_step=2", "path={type: brownian}"])}

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from exdiff.checkpoints import build_model
-from exdiff.core.errors import ConfigError
+from exdiff.checkpoints.checkpoint import load_model
+from exdiff.core.errors import CheckpointError, ConfigError
 from exdiff.core.recipe import Recipe
 from exdiff.model.diffusion import PATHS
 from exdiff.model.samplers import exponential, schedule
@@ -257,8 +258,31 @@ def test_a_typo_is_an_error(override, message):
 
 def test_targets_are_not_cleaned_by_what_learns_from_them():
     for trained in ("objective.joint=true", "extractor={}"):
-        with pytest.raises(ConfigError, match="denoise_targets needs an extractor that is frozen"):
+        with pytest.raises(ConfigError, match=r"denoise_targets needs an extractor that is frozen; name one with"):
             make(trained, "objective.denoise_targets=true")
+
+
+@pytest.mark.parametrize("joint", ["true", "false"])
+def test_another_model_can_clean_the_targets(joint):
+    """It does not learn, and is no part of what is saved."""
+    clean, mixture = pair()
+    extractor = load_model("speech")[0].extractor
+    plain = make(f"objective.joint={joint}")
+    denoising = make(f"objective.joint={joint}", "objective.denoise_targets=0.75", "objective.denoiser=speech")
+    assert denoising.model.state_dict().keys() == plain.model.state_dict().keys()
+    gain = LEVELS["local"](clean, 16000)
+    target = 0.75 * extractor(clean * gain).estimate.detach() / gain + 0.25 * clean
+    losses = [objective(c, mixture, draws())["loss"] for objective, c in ((plain, target), (denoising, clean))]
+    torch.testing.assert_close(losses[1], losses[0])
+    losses[1].backward()
+    assert all(p.grad is None for p in denoising._denoiser.parameters())
+
+
+def test_a_denoiser_that_does_not_fit_is_an_error():
+    with pytest.raises(ConfigError, match=r"denoiser 'vocals-compact' must have an extractor of 1 channel\(s\) at 16000"):
+        make("objective.denoise_targets=true", "objective.denoiser=vocals-compact")
+    with pytest.raises(CheckpointError, match="speach"):
+        make("objective.denoise_targets=true", "objective.denoiser=speach")
 
 
 def test_weights_that_are_not_used_may_be_zero():

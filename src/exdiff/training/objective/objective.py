@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from exdiff.checkpoints.checkpoint import load_model
 from exdiff.core.config import build
 from exdiff.core.errors import ConfigError
 from exdiff.model.diffusion import GaussianPath, Generators, PathSample, Prediction, uniform
@@ -52,8 +53,9 @@ class Objective:
         joint: train the extractor too, on its own loss and the diffusion loss, instead of freezing it.
         detach: with `joint`, the diffusion loss reaches the extractor through the latents only, not the estimate,
             be it an input or the anchor.
-        denoise_targets: share of the recordings' own noise that the frozen extractor removes from the targets first: a
+        denoise_targets: share of the recordings' own noise that an extractor removes from the targets first: a
             generative model would otherwise learn to produce it. True is all of it, 0.97 leaves what is 30 dB lower.
+        denoiser: the model whose extractor does that, a name or a folder; by default this one, if it is frozen.
         weights: of the terms of the diffusion loss, see `WEIGHTS`; `total` scales it whatever the model's output.
         extractor_weights: the same for the extractor's estimate, whether it is trained alone or jointly.
         focus: share of the training times placed at t_max, where sampling starts.
@@ -61,7 +63,8 @@ class Objective:
 
     Raises:
         ValueError: an unknown weight, weights that leave nothing to learn from, a focus outside [0, 1], a negative
-            last_step, a share outside [0, 1], `joint` without an extractor, or `denoise_targets` without a frozen one.
+            last_step, a share outside [0, 1], `joint` without an extractor, or a denoiser that is missing or unfit.
+        CheckpointError: `denoiser` cannot be loaded.
 
     Example:
         >>> from exdiff.checkpoints import build_model
@@ -79,6 +82,7 @@ class Objective:
         joint: bool = False,
         detach: bool = False,
         denoise_targets: bool | float = False,
+        denoiser: str | None = None,
         weights: Mapping[str, float] | None = None,
         extractor_weights: Mapping[str, float] | None = None,
         focus: float = 0.0,
@@ -92,8 +96,7 @@ class Objective:
             raise ValueError(f"got focus {focus}, last_step {last_step}; needs 0 <= focus <= 1, last_step >= 0")
         if not 0 <= denoise_targets <= 1:
             raise ValueError(f"denoise_targets must be a share from 0 to 1, got {denoise_targets}")
-        if denoise_targets and (model.extractor is None or self.extractor_learns):
-            raise ValueError("denoise_targets needs an extractor that is frozen")
+        self._denoiser = self._find_denoiser(denoiser) if denoise_targets else None
         if joint and model.extractor is None:
             raise ValueError("joint=true trains the extractor too, and this model has none; set objective.joint=false")
         measured = {"weights": self.measures_estimates, "extractor_weights": model.backbone is None}
@@ -133,8 +136,8 @@ class Objective:
                 f"the data has {mixture.shape[1]} channel(s), the model expects {model.channels}; "
                 f"set data.channels={model.channels}, or channels of the recipe"
             )
-        if self.denoise_targets:
-            clean = self._denoised(clean)
+        if self._denoiser is not None:
+            clean = self._denoised(clean, self._denoiser)
         gain = LEVELS[model.level](mixture, model.sample_rate)
         clean, mixture = clean * gain, mixture * gain
         target = model.spectrum(clean)
@@ -147,11 +150,27 @@ class Objective:
             terms["diffusion"] = self._diffusion(clean, mixture, target, condition, generators, adversary)
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 
+    def _find_denoiser(self, name: str | None) -> ExDiff:
+        """The model that cleans the targets; another one than `model` goes to its device when it is needed."""
+        model = self.model
+        if name is None:
+            if model.extractor is None or self.extractor_learns:
+                raise ValueError("denoise_targets needs an extractor that is frozen; name one with denoiser=speech")
+            return model
+        other, _ = load_model(name)
+        if other.extractor is None or (other.sample_rate, other.channels) != (model.sample_rate, model.channels):
+            raise ValueError(
+                f"denoiser {name!r} must have an extractor of {model.channels} channel(s) at {model.sample_rate} Hz"
+            )
+        return other.requires_grad_(False).eval()
+
     @torch.no_grad()
-    def _denoised(self, clean: Tensor) -> Tensor:
-        assert self.model.extractor is not None  # checked above
-        gain = LEVELS[self.model.level](clean, self.model.sample_rate)
-        denoised = self.model.extractor(clean * gain).estimate.float() / gain
+    def _denoised(self, clean: Tensor, denoiser: ExDiff) -> Tensor:
+        assert denoiser.extractor is not None  # checked above
+        if next(denoiser.parameters()).device != clean.device:
+            denoiser.to(clean.device)
+        gain = LEVELS[denoiser.level](clean, denoiser.sample_rate)
+        denoised = denoiser.extractor(clean * gain).estimate.float() / gain
         return torch.lerp(clean, denoised, float(self.denoise_targets))
 
     def _diffusion(
