@@ -8,6 +8,7 @@ whole signal. Signals are [..., T], on any device.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -89,8 +90,13 @@ class Grid:
             >>> torch.allclose(up + up.flip(0), torch.ones(4))
             True
         """
-        phase = (np.arange(self.fade) + 0.5) / max(1, self.fade)
-        return torch.from_numpy((np.sin(0.5 * np.pi * phase) ** 2).astype(np.float32))
+        return _raised_cosine(self.fade)
+
+
+@functools.lru_cache(8)
+def _raised_cosine(length: int) -> Tensor:
+    phase = (np.arange(length) + 0.5) / max(1, length)
+    return torch.from_numpy((np.sin(0.5 * np.pi * phase) ** 2).astype(np.float32))
 
 
 def cut(chunks: Iterable[Tensor], grid: Grid) -> Iterator[Tensor]:

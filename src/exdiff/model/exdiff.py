@@ -208,8 +208,7 @@ class ExDiff(nn.Module):
             hops.add(self.extractor.ragged_hop)
         networks = self.backbone is None or (self.backbone.ragged and self.frames_multiple == 1)
         networks = networks and (self.fusion is None or self.fusion.ragged)
-        compiled = any(part._compiled_call_impl is not None for part in self.modules())
-        return networks and len(hops) == 1 and 0 not in hops and not compiled
+        return networks and len(hops) == 1 and 0 not in hops and not _is_compiled(self)
 
     def train(self, mode: bool = True) -> ExDiff:
         """As for every module, except that a frozen extractor stays in evaluation mode (dropout, batch norm)."""
@@ -217,6 +216,11 @@ class ExDiff(nn.Module):
         if self.extractor is not None and not _is_trained(self.extractor):
             self.extractor.eval()
         return self
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether any part of it is; asked with every window, which `modules()` is too slow for."""
+    return module._compiled_call_impl is not None or any(map(_is_compiled, filter(None, module._modules.values())))
 
 
 def _is_trained(module: nn.Module) -> bool:

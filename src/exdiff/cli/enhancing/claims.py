@@ -7,6 +7,7 @@ it runs on another machine, if it has not been renewed for long.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -154,7 +155,12 @@ def _holder(claim: Path) -> str:
 
 
 def _me() -> str:
-    return json.dumps({"host": _host(), "pid": os.getpid(), "start": _start_of(os.getpid())})
+    return _process(os.getpid())
+
+
+@functools.lru_cache(1)  # a fork has another number
+def _process(pid: int) -> str:
+    return json.dumps({"host": _host(), "pid": pid, "start": _start_of(pid)})
 
 
 def _host() -> str:
