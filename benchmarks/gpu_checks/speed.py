@@ -66,7 +66,7 @@ def steps(
     setup: Setup, *, adversary: bool = True, clips: bool = False
 ) -> Iterator[tuple[Callable[[], object], Options]]:
     """A function that makes a step of `speech` and returns its losses."""
-    recipe, options = speech(setup, *[] if adversary else ["training.adversary=false"])
+    recipe, options = speech(setup, f"training.adversary={str(adversary).lower()}")
     world = join_world(str(setup.device), options.precision, options.timeout_seconds)
     state, _ = new_state(recipe, options, world)
     if options.compile:

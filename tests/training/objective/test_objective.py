@@ -279,7 +279,9 @@ def test_another_model_can_clean_the_targets(joint):
 
 
 def test_a_denoiser_that_does_not_fit_is_an_error():
-    with pytest.raises(ConfigError, match=r"denoiser 'vocals-compact' must have an extractor of 1 channel\(s\) at 16000"):
+    with pytest.raises(
+        ConfigError, match=r"denoiser 'vocals-compact' must have an extractor of 1 channel\(s\) at 16000"
+    ):
         make("objective.denoise_targets=true", "objective.denoiser=vocals-compact")
     with pytest.raises(CheckpointError, match="speach"):
         make("objective.denoise_targets=true", "objective.denoiser=speach")
