@@ -177,7 +177,7 @@ def test_the_command(checkpoint, tmp_path):
     assert done.stdout == ""
     assert f"wrote {out}: noisy -> enhanced" in done.stderr
     about = onnxruntime.InferenceSession(out).get_modelmeta().custom_metadata_map
-    assert [int(about[key]) for key in ("window_samples", "hop_samples", "steps")] == [160000, 15 * 32 * 255, 0]
+    assert [int(about[key]) for key in ("window_samples", "hop_samples", "steps")] == [192000, 18 * 32 * 255, 0]
     again = run(checkpoint / "model", out)
     assert again.exit_code == 2
     assert "--overwrite" in again.stderr
