@@ -285,6 +285,8 @@ def test_a_denoiser_that_does_not_fit_is_an_error():
         make("objective.denoise_targets=true", "objective.denoiser=vocals-compact")
     with pytest.raises(CheckpointError, match="speach"):
         make("objective.denoise_targets=true", "objective.denoiser=speach")
+    with pytest.raises(ConfigError, match="denoiser=speech has no effect without a share in denoise_targets"):
+        make("objective.denoiser=speech")
 
 
 def test_weights_that_are_not_used_may_be_zero():

@@ -63,7 +63,8 @@ class Objective:
 
     Raises:
         ValueError: an unknown weight, weights that leave nothing to learn from, a focus outside [0, 1], a negative
-            last_step, a share outside [0, 1], `joint` without an extractor, or a denoiser that is missing or unfit.
+            last_step, a share outside [0, 1], `joint` without an extractor, or a denoiser that is missing, unfit or
+            has nothing to do.
         CheckpointError: `denoiser` cannot be loaded.
 
     Example:
@@ -96,6 +97,8 @@ class Objective:
             raise ValueError(f"got focus {focus}, last_step {last_step}; needs 0 <= focus <= 1, last_step >= 0")
         if not 0 <= denoise_targets <= 1:
             raise ValueError(f"denoise_targets must be a share from 0 to 1, got {denoise_targets}")
+        if denoiser is not None and not denoise_targets:
+            raise ValueError(f"denoiser={denoiser} has no effect without a share in denoise_targets; leave it out")
         self._denoiser = self._find_denoiser(denoiser) if denoise_targets else None
         if joint and model.extractor is None:
             raise ValueError("joint=true trains the extractor too, and this model has none; set objective.joint=false")
