@@ -145,7 +145,7 @@ def where(setup: Setup) -> Result:
             step()
         setup.wait()
         kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if setup.cuda else [])]
-        with profile(activities=kinds) as run:
+        with profile(activities=kinds, acc_events=True) as run:  # or some versions warn
             start = time.perf_counter()
             for _ in range(count):
                 step()
