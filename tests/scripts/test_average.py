@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from pathlib import Path
 
+import average
 import pytest
 import torch
 
@@ -13,21 +12,11 @@ from exdiff.checkpoints import build_model
 from exdiff.checkpoints.checkpoint import load_model, save_model
 from exdiff.core.recipe import Recipe
 
-PATH = Path(__file__).parents[2] / "scripts" / "average.py"
 
-
-@pytest.fixture
-def average(monkeypatch):
+def call(monkeypatch, *arguments) -> None:
     """The script, called with arguments."""
-    spec = importlib.util.spec_from_file_location("average", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def call(*arguments) -> None:
-        monkeypatch.setattr(sys, "argv", ["average.py", *map(str, arguments)])
-        module.main()
-
-    return call
+    monkeypatch.setattr(sys, "argv", ["average.py", *map(str, arguments)])
+    average.main()
 
 
 @pytest.fixture
@@ -40,8 +29,8 @@ def runs(tmp_path):
     return tmp_path
 
 
-def test_a_weight_says_how_often_a_run_counts(average, runs):
-    average(runs / "mean", runs / "a", f"{runs / 'b'}=3")
+def test_a_weight_says_how_often_a_run_counts(monkeypatch, runs):
+    call(monkeypatch, runs / "mean", runs / "a", f"{runs / 'b'}=3")
     a, b, mean = (load_model(runs / name)[0].state_dict() for name in ("a", "b", "mean"))
     for key, value in mean.items():
         torch.testing.assert_close(value, (a[key] + 3 * b[key]) / 4)
@@ -56,17 +45,17 @@ def test_a_weight_says_how_often_a_run_counts(average, runs):
         (("a", "missing"), "missing"),
     ],
 )
-def test_what_cannot_be_averaged_is_told_in_one_line(average, runs, capsys, models, message):
+def test_what_cannot_be_averaged_is_told_in_one_line(monkeypatch, runs, capsys, models, message):
     with pytest.raises(SystemExit) as caught:
-        average(runs / "mean", *(runs / name for name in models))
+        call(monkeypatch, runs / "mean", *(runs / name for name in models))
     assert caught.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not (runs / "mean").exists()
 
 
-def test_a_model_is_not_overwritten(average, runs, capsys):
+def test_a_model_is_not_overwritten(monkeypatch, runs, capsys):
     before = (runs / "b" / "model.safetensors").read_bytes()
     with pytest.raises(SystemExit):
-        average(runs / "b", runs / "a")
+        call(monkeypatch, runs / "b", runs / "a")
     assert "holds a model already" in capsys.readouterr().err
     assert (runs / "b" / "model.safetensors").read_bytes() == before
