@@ -19,6 +19,7 @@ from exdiff.cli.enhancing import run as enhance_run
 from exdiff.cli.enhancing.claims import claim_path
 from exdiff.cli.enhancing.options import Options
 from exdiff.cli.enhancing.plan import EnhanceTask
+from exdiff.cli.enhancing.worker import Worker
 
 from .conftest import records, wait_for
 
@@ -145,10 +146,10 @@ def test_a_process_that_dies_while_it_loads_is_replaced(tmp_path, model, noise):
 
 
 def test_a_process_that_dies_before_it_hears_of_its_file_costs_that_file_alone():
-    worker = enhance_jobs._Worker.__new__(enhance_jobs._Worker)
+    worker = Worker.__new__(Worker)
     worker.connection, other = enhance_jobs.get_context("spawn").Pipe()
     other.close()
-    worker.tell(None)  # no error
+    worker._tell(None)  # no error
     with pytest.raises(EOFError):
         worker.connection.recv()
 

@@ -12,10 +12,14 @@ import pytest
 from exdiff.audio import decode, encode
 from exdiff.cli.enhancing import readers
 from exdiff.cli.enhancing.claims import claimed
+from exdiff.cli.enhancing.jobs import run_in_processes
+from exdiff.cli.enhancing.options import Options
+from exdiff.cli.enhancing.plan import plan_tasks
 from exdiff.cli.enhancing.report import Ledger
+from exdiff.cli.enhancing.run import Runner, marks_of
 from exdiff.core.errors import ConfigError
 
-from .conftest import records
+from .conftest import records, wait_for
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX systems")
 
@@ -134,29 +138,65 @@ def test_a_report_that_cannot_be_written_ends_the_run(tmp_path, together, noise,
 
 @pytest.mark.parametrize(("limit", "count"), [(1 << 20, 64), (256, 32), (5, 1)])
 def test_readers_open_no_more_files_than_they_may(tmp_path, together, noise, monkeypatch, limit, count):
-    started = []
+    started = set()
+    read = readers.Readers._read
     monkeypatch.setattr(readers, "_open_files", lambda: limit)
-    monkeypatch.setattr(
-        readers._Readers, "run", lambda self: started.append(len(self._threads)) or self._threads.clear()
-    )
+    monkeypatch.setattr(readers.Readers, "_read", lambda self: started.add(threading.current_thread()) or read(self))
     for number in range(70):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / f"{number}.wav").touch()
     together()
-    assert started == [count]
-    assert readers._open_files() == limit
+    assert len(started) == count
+
+
+def test_processes_have_several_files_under_way_each(tmp_path, together, process, noise, batching_model):
+    for number in range(6):
+        noise(tmp_path / "in" / f"{number}.wav", seconds=3 + number)
+    running = process("--model", batching_model, "--steps", 0, "--jobs", 2, "--json")
+    most = 0
+    while running.poll() is None:
+        most = max(most, len(list((tmp_path / "out").glob(".*.part"))))
+        time.sleep(0.005)
+    stdout, stderr = running.communicate()
+    assert (running.returncode, stderr, len(records(stdout))) == (0, "", 6)
+    assert most > 2
+    (tmp_path / "out").rename(tmp_path / "first")
+    assert together().exit_code == 0
+    for number in range(6):
+        wanted, got = (decode(tmp_path / folder / f"{number}.wav")[0] for folder in ("first", "out"))
+        np.testing.assert_allclose(got, wanted, atol=2e-4)
+
+
+class Deadly(Runner):
+    """It kills its process, as a lack of memory does, over files of one name, once the first results are there."""
+
+    def run(self, task, marks, advance):
+        if task.source.name == "deadly.wav":
+            wait_for(lambda: len(list(task.outputs[0].parent.glob("[!.]*"))) > 0)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(task, marks, advance)
 
 
 @posix
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_an_ended_run_leaves_nothing_unfinished(tmp_path, process, noise, batching_model, name):
+def test_a_process_that_dies_over_one_of_its_files_costs_that_file_alone(tmp_path, noise, batching_model, capfd):
+    for name in ("0", "1", "2", "3", "4", "deadly"):
+        noise(tmp_path / "in" / f"{name}.wav", seconds=0.5 if name == "0" else 20)
+    options = Options(model=batching_model, loading={"steps": 0}, jobs=2, threads=2)
+    plan = plan_tasks([str(tmp_path / "in")], str(tmp_path / "out"), options)
+    ledger = Ledger(tmp_path / "r.jsonl", to_stdout=False, verbose=False)
+    run_in_processes([(task, marks_of(task)) for task in plan.tasks], options, ledger, Deadly)
+    assert ledger.counts == {"done": 5, "failed": 1}
+    assert "deadly.wav: the process that enhanced it ended by signal 9" in capfd.readouterr().err
+    assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {f"{number}.wav" for number in range(5)}
+
+
+@posix
+@pytest.mark.parametrize(("name", "jobs"), [("SIGINT", 1), ("SIGTERM", 1), ("SIGTERM", 2)])
+def test_an_ended_run_leaves_nothing_unfinished(tmp_path, process, noise, batching_model, name, jobs):
     for number in range(3):
         noise(tmp_path / "in" / f"{number}.wav", seconds=300)
-    running = process("--model", batching_model)
-    deadline = time.monotonic() + 60
-    while len(list((tmp_path / "out").glob(".*.part"))) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    running = process("--model", batching_model, "--jobs", jobs)
+    wait_for(lambda: len(list((tmp_path / "out").glob(".*.part"))) == 3)
     running.send_signal(getattr(signal, name))
     _, stderr = running.communicate(timeout=60)
     assert (running.returncode, stderr) == (130, "exdiff: interrupted; unfinished files were removed\n")
@@ -164,14 +204,16 @@ def test_an_ended_run_leaves_nothing_unfinished(tmp_path, process, noise, batchi
 
 
 @posix
-@pytest.mark.parametrize("how", ["together", "--jobs=2", "--jobs=1"])
-def test_a_signal_parts_no_finished_file_from_its_line_in_the_report(tmp_path, process, noise, batching_model, how):
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_signal_parts_no_finished_file_from_its_line_in_the_report(
+    tmp_path, process, noise, model, batching_model, several, jobs
+):
     for number in range(30):
         noise(tmp_path / "in" / f"{number}.wav", seconds=0.5)
     report = tmp_path / "r.jsonl"
-    running = process(
-        "--report", report, *(["--model", batching_model] if how == "together" else [how, "--threads", 1])
-    )
+    chosen = ["--model", batching_model if several else model]
+    running = process("--report", report, "--jobs", jobs, "--threads", 1, *chosen)
     deadline = time.monotonic() + 60
     while len(list((tmp_path / "out").glob("[!.]*"))) < 5:
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""Several files of a run at once, in threads of this process, for a GPU.
+"""Several files of a process at once, in threads, for a GPU.
 
 Each thread reads, prepares and writes a file, as if it were alone; their windows are computed together
 (`inference/batcher.py`). While they wait for that, others decode and encode, which C libraries do side by side.
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -26,8 +24,8 @@ from exdiff.core.machine import choose_device
 from exdiff.core.progress import AudioBar
 
 MOST_READERS = 64  # of clips of a few seconds, as many as fill a batch although lengths differ
+LOOK_SECONDS = 0.2  # between two looks whether the run has to end
 _FILES_EACH = 8  # at most open at once, of one input
-_LOOK_SECONDS = 0.2  # between two looks whether the run has to end
 _END_SECONDS = 20.0  # for all threads to remove what is unfinished
 
 
@@ -39,77 +37,113 @@ def run_in_threads(
     lengths: Lengths | None = None,
 ) -> None:
     """Enhance several files at once; outcomes come in the order in which files are finished."""
-    if options.threads is None and choose_device(options.loading.get("device", "auto")).type != "cpu":
-        import torch
-
-        torch.set_num_threads(1)  # each reader has one for itself
     lengths = lengths or Lengths([task.source for task, _ in work], options.raw)
-    with closing(_Readers(work, runner, lengths, ledger)) as readers:
-        readers.run()
+    with closing(_Run(work, runner, options, lengths, ledger)) as run:
+        run.run()
 
 
-class _Readers:
-    def __init__(
-        self, work: Sequence[tuple[EnhanceTask, Marks]], runner: Runner, lengths: Lengths, ledger: Ledger
-    ) -> None:
-        self._pending, self._runner, self._ledger = deque(work), runner, ledger
-        self._left, self._ended = len(work), threading.Event()
-        self._messages: SimpleQueue[tuple[EnhanceTask, Any]] = SimpleQueue()
-        self._seconds: dict[Path, float] = {}  # done of the files that are under way
-        self._lengths = lengths
-        self._bar = AudioBar(self._lengths.total)
-        count = min(len(work), MOST_READERS, max(1, _open_files() // _FILES_EACH))
-        self._threads = [threading.Thread(target=self._read, daemon=True, name="reader") for _ in range(count)]
+def reader_count() -> int:
+    """Files that a process may have under way at once: no more than it may open."""
+    return min(MOST_READERS, max(1, _open_files() // _FILES_EACH))
 
-    def run(self) -> None:
-        ENDING.hold()  # an outcome is taken from the queue and entered, or neither
-        for thread in self._threads:
-            thread.start()
-        while self._left:
-            ENDING.check()
-            with suppress(Empty):
-                self._receive(*self._messages.get(timeout=_LOOK_SECONDS))
 
-    def _receive(self, task: EnhanceTask, content: Any) -> None:
-        if isinstance(content, BaseException):
-            raise content
-        if isinstance(content, Outcome):
-            self._left -= 1
-            self._seconds.pop(task.source, None)
-            self._lengths.settle(task.source, content.record.get("duration", 0.0))
-            self._ledger.add(content)
-        else:
-            self._seconds[task.source] = self._seconds.get(task.source, 0.0) + content
-            self._bar.describe(task.source.name)
-        self._bar.settle(self._lengths.settled, self._lengths.total, sum(self._seconds.values()))
+class Readers:
+    """Threads that enhance a file each.
+
+    Args:
+        runner: that does it.
+        options: of the run.
+        tell: is called, by any of the threads, with the number of a task and what there is to say: seconds of audio
+            that are done, the outcome, or what has ended the thread: an interrupt, or nobody reads the results.
+    """
+
+    def __init__(self, runner: Runner, options: Options, tell: Callable[[int, Any], None]) -> None:
+        self._runner, self._tell, self._most = runner, tell, reader_count()
+        self._work: SimpleQueue[tuple[int, EnhanceTask, Marks] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._ended = threading.Event()
+        if options.threads is None and choose_device(options.loading.get("device", "auto")).type != "cpu":
+            import torch
+
+            torch.set_num_threads(1)  # each reader has one for itself
+
+    def give(self, number: int, task: EnhanceTask, marks: Marks) -> None:
+        """Enhance a file as soon as a thread is free."""
+        self._work.put((number, task, marks))
+        if len(self._threads) < self._most:
+            self._threads.append(threading.Thread(target=self._read, daemon=True, name="reader"))
+            self._threads[-1].start()
 
     def _read(self) -> None:
-        while not self._ended.is_set():
-            try:
-                task, marks = self._pending.popleft()
-            except IndexError:
-                return
+        while (work := self._work.get()) is not None and not self._ended.is_set():
+            number, task, marks = work
 
-            def advance(seconds: float, task: EnhanceTask = task) -> None:
+            def advance(seconds: float, number: int = number) -> None:
                 if self._ended.is_set():
                     raise KeyboardInterrupt
-                self._messages.put((task, seconds))
+                self._tell(number, seconds)
 
             try:
-                self._messages.put((task, self._runner.run(task, marks, advance)))
-            except BaseException as error:  # an interrupt, or whoever reads the results has enough
-                self._messages.put((task, error))
+                self._tell(number, self._runner.run(task, marks, advance))
+            except BaseException as error:
+                self._tell(number, error)
                 return
 
     def close(self) -> None:
         """End all threads, and wait until they have removed what is unfinished."""
-        self._bar.close()
         self._ended.set()
         self._runner.cancel()
+        for _ in self._threads:
+            self._work.put(None)
         deadline = time.monotonic() + _END_SECONDS
         for thread in self._threads:
-            if thread.is_alive():
-                thread.join(max(0.1, deadline - time.monotonic()))
+            thread.join(max(0.1, deadline - time.monotonic()))
+
+
+class _Run:
+    """All files of a run, by the readers of this process."""
+
+    def __init__(
+        self,
+        work: Sequence[tuple[EnhanceTask, Marks]],
+        runner: Runner,
+        options: Options,
+        lengths: Lengths,
+        ledger: Ledger,
+    ) -> None:
+        self._work, self._ledger, self._left = work, ledger, len(work)
+        self._messages: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+        self._readers = Readers(runner, options, lambda number, content: self._messages.put((number, content)))
+        self._seconds: dict[int, float] = {}  # done of the files that are under way
+        self._lengths = lengths
+        self._bar = AudioBar(self._lengths.total)
+
+    def run(self) -> None:
+        ENDING.hold()  # an outcome is taken from the queue and entered, or neither
+        for number, (task, marks) in enumerate(self._work):
+            self._readers.give(number, task, marks)
+        while self._left:
+            ENDING.check()
+            with suppress(Empty):
+                self._receive(*self._messages.get(timeout=LOOK_SECONDS))
+
+    def _receive(self, number: int, content: Any) -> None:
+        task, _ = self._work[number]
+        if isinstance(content, BaseException):
+            raise content
+        if isinstance(content, Outcome):
+            self._left -= 1
+            self._seconds.pop(number, None)
+            self._lengths.settle(task.source, content.record.get("duration", 0.0))
+            self._ledger.add(content)
+        else:
+            self._seconds[number] = self._seconds.get(number, 0.0) + content
+            self._bar.describe(task.source.name)
+        self._bar.settle(self._lengths.settled, self._lengths.total, sum(self._seconds.values()))
+
+    def close(self) -> None:
+        self._bar.close()
+        self._readers.close()
         with suppress(Empty, ConfigError, OSError):
             while True:  # what was finished meanwhile has its name; what failed may have failed because of the end
                 content = self._messages.get_nowait()[1]
