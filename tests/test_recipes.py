@@ -134,6 +134,20 @@ def test_stage_extractor_leaves_the_diffusion_model_out(tmp_path):
     assert Recipe.from_dict(whole.to_dict() | {"stage": "extractor"}) == replace(whole, stage="extractor")
 
 
+@pytest.mark.parametrize(
+    ("source", "overrides", "section"),
+    [
+        ("speech-extractor", ["path.type=ouve"], "path"),
+        ("vocals-extractor", ["backbone={type: ncsnpp}"], "backbone"),
+        ("speech", ["stage=extractor", "training.steps=3", "sampler.steps=4"], "sampler"),
+    ],
+)
+def test_an_override_that_the_stage_has_no_use_for_is_an_error(source, overrides, section):
+    with pytest.raises(ConfigError, match=f"with stage=extractor there is no {section}; leave out"):
+        Recipe.load(source, overrides)
+    assert Recipe.load(source, [*overrides[:-1], f"{section}=", "stage=extractor"]).stage == "extractor"
+
+
 def test_of_two_overrides_of_one_key_the_last_counts():
     assert Recipe.load("debug", ["training.steps=3", "training.steps=4"]).training["steps"] == 4
 

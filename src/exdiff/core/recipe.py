@@ -56,9 +56,11 @@ class Recipe:
         With `stage: extractor` the sections of the diffusion model are empty.
 
         Raises:
-            ConfigError: no such recipe, unknown key or stage, or an override that is not `key=value`.
+            ConfigError: no such recipe, unknown key or stage, or an override that is not `key=value` or of a section that
+                the stage does without.
         """
-        return cls.from_dict(_staged(_merge(_read(source), _overrides(overrides))))
+        changes = _overrides(overrides)
+        return cls.from_dict(_staged(_merge(_read(source), changes), changes))
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Recipe:
@@ -150,11 +152,14 @@ def _current(table: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _staged(table: dict[str, Any]) -> dict[str, Any]:
+def _staged(table: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     # Not in `from_dict`: checkpoints from before this was done hold a backbone in stage "extractor" too.
     stage = table.get("stage", "diffusion")
     if stage not in STAGES:
         raise ConfigError(f"recipe: unknown stage {stage!r}{nearest(str(stage), STAGES)}")
+    if unused := [section for section in STAGES[stage] if changes.get(section)]:
+        why = f"with stage={stage} there is no {unused[0]}"
+        raise ConfigError(f"recipe: {why}; leave out what you change in it, or take a recipe of the whole model")
     return table | {section: {} for section in STAGES[stage]}
 
 
