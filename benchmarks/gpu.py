@@ -1,4 +1,4 @@
-"""Checks and measures everything that exdiff does on a GPU, in about a minute. Prints Markdown.
+"""Checks and measures everything that exdiff does on a GPU, in about two minutes. Prints Markdown.
 
     python benchmarks/gpu.py [--manifest DATA/manifest.csv] [--json FILE]
 
@@ -73,6 +73,7 @@ CHECKS: dict[str, Callable[[Setup], Result]] = {
     "enhance twice": enhancing.twice,
     "tensors on the device": enhancing.tensors,
     "many files": enhancing.many_files,
+    "many files, several processes": enhancing.in_processes,
     "train `debug`": partial(training.learns, adversary=False),
     "train `debug` with discriminators": partial(training.learns, adversary=True),
     "resume": training.resumes,

@@ -16,10 +16,11 @@ import torch
 from gpu_checks.setup import Failed, Result, Setup, deviation_db
 
 import exdiff
+from exdiff.cli.enhancing.jobs import run_in_processes
 from exdiff.cli.enhancing.options import Options
 from exdiff.cli.enhancing.plan import plan_tasks
 from exdiff.cli.enhancing.readers import run_in_threads
-from exdiff.cli.enhancing.report import FAILED, Ledger
+from exdiff.cli.enhancing.report import FAILED, Ledger, Outcome
 from exdiff.cli.enhancing.run import Runner, marks_of, run_serially
 from exdiff.core.machine import precision
 from exdiff.inference.generation import Generation, Request
@@ -92,18 +93,11 @@ def tensors(setup: Setup) -> Result:
 def many_files(setup: Setup) -> Result:
     """A folder of clips of different lengths, and one file as long as all of them, through `exdiff enhance`."""
     count, seconds = setup.pick(cuda=(256, 3.0), cpu=(8, 3.0), quick=(4, 0.6))
-    audio, rate = soundfile.read(EXAMPLE, dtype="float32")
-    threads = torch.get_num_threads()
+    threads, loading = torch.get_num_threads(), shared_batches(setup)
     with tempfile.TemporaryDirectory() as folder:
-        for kind in ("clips", "long"):
-            Path(folder, kind).mkdir()
-        lengths = np.linspace(0.67 * seconds, 1.33 * seconds, count)
-        clips = [np.roll(audio, 1000 * i)[: round(rate * length)] for i, length in enumerate(lengths)]
-        for i, clip in enumerate(clips):
-            soundfile.write(Path(folder, "clips", f"{i}.flac"), clip, rate)
+        clips, rate = write_clips(Path(folder, "clips"), count, seconds)
+        Path(folder, "long").mkdir()
         soundfile.write(Path(folder, "long", "0.flac"), np.concatenate(clips), rate)
-        # Batches of one are not shared, and that is what a CPU has by default.
-        loading: dict[str, Any] = {"device": str(setup.device)} | ({} if setup.cuda else {"batch_windows": 2})
         options = Options(loading=loading, overwrite=True)
         runner, room = Runner(options, None), room_samples(loading)
 
@@ -123,6 +117,51 @@ def many_files(setup: Setup) -> Result:
         for name, found in runs.items()
     )
     return f"{count} files of {0.67 * seconds:.1f} to {1.33 * seconds:.1f} s: {text}", runs
+
+
+class Timed(Ledger):
+    """Remembers when each file was done, and the seconds of audio in it."""
+
+    def __init__(self) -> None:
+        super().__init__(None, to_stdout=False, verbose=False)
+        self.done: list[tuple[float, float]] = []
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an outcome."""
+        super().add(outcome)
+        self.done.append((time.perf_counter(), outcome.record.get("duration", 0.0)))
+
+
+def in_processes(setup: Setup) -> Result:
+    """Many clips through `exdiff enhance --jobs`: their speed while all processes are at work, loading not counted."""
+    jobs, count, seconds = setup.pick(cuda=(4, 2048, 3.0), cpu=(2, 24, 3.0), quick=(2, 4, 0.6))
+    with tempfile.TemporaryDirectory() as folder, closing(Timed()) as ledger:
+        write_clips(Path(folder, "clips"), count, seconds)
+        options = Options(loading=shared_batches(setup), jobs=jobs)
+        plan = plan_tasks([str(Path(folder, "clips"))], str(Path(folder, "out")), options)
+        run_in_processes([(task, marks_of(task)) for task in plan.tasks], options, ledger)
+    if ledger.counts[FAILED]:
+        raise Failed(f"{ledger.counts[FAILED]} of {count} files failed; standard error says why")
+    began = count // 3  # until then some of the processes load
+    audio = sum(length for _, length in ledger.done[began:])
+    speed = audio / (ledger.done[-1][0] - ledger.done[began - 1][0])
+    return f"{jobs} processes: {speed:.1f} s of audio a second", {"jobs": jobs, "audio_per_second": speed}
+
+
+def write_clips(folder: Path, count: int, seconds: float) -> tuple[list[np.ndarray], int]:
+    """Files of two thirds to four thirds of `seconds`; their samples [T], and their rate in Hz."""
+    audio, rate = soundfile.read(EXAMPLE, dtype="float32")
+    folder.mkdir()
+    lengths = np.linspace(0.67 * seconds, 1.33 * seconds, count)
+    clips = [np.roll(audio, 1000 * i)[: round(rate * length)] for i, length in enumerate(lengths)]
+    for i, clip in enumerate(clips):
+        soundfile.write(folder / f"{i}.flac", clip, rate)
+    return clips, rate
+
+
+def shared_batches(setup: Setup) -> dict[str, Any]:
+    """How the model is loaded: batches of one, which a CPU has by default, are not shared."""
+    return {"device": str(setup.device)} | ({} if setup.cuda else {"batch_windows": 2})
 
 
 def room_samples(loading: dict[str, Any]) -> float:

@@ -35,6 +35,7 @@ def test_everything_is_checked_and_measured(gpu, monkeypatch, capsys, tmp_path):
     assert rows["resume"]["values"]["difference"] == 0
     assert rows["many files"]["values"]["clips"]["audio_per_second"] > 0
     assert 0 < rows["many files"]["values"]["long"]["occupancy"] <= 1
+    assert rows["many files, several processes"]["values"]["audio_per_second"] > 0
     assert rows["train `speech`"]["values"]["steps_per_second"] > 0
     assert rows["fused LSTM"]["result"] == rows["synchronising calls"]["result"] == "not applicable: CUDA only"
     kernels = rows["time of a step"]["values"]["kernels"]
