@@ -73,7 +73,6 @@ CHECKS: dict[str, Callable[[Setup], Result]] = {
     "enhance twice": enhancing.twice,
     "tensors on the device": enhancing.tensors,
     "many files": enhancing.many_files,
-    "many files, several processes": enhancing.in_processes,
     "train `debug`": partial(training.learns, adversary=False),
     "train `debug` with discriminators": partial(training.learns, adversary=True),
     "resume": training.resumes,
@@ -85,6 +84,7 @@ CHECKS: dict[str, Callable[[Setup], Result]] = {
     "fused LSTM": speed.fused,
     "synchronising calls": speed.never_waits,
     "time of a step": speed.where,
+    "many files, several processes": enhancing.in_processes,
     "peak memory": memory,
 }
 

@@ -142,7 +142,7 @@ def in_processes(setup: Setup) -> Result:
         run_in_processes([(task, marks_of(task)) for task in plan.tasks], options, ledger)
     if ledger.counts[FAILED]:
         raise Failed(f"{ledger.counts[FAILED]} of {count} files failed; standard error says why")
-    began = count // 3  # until then some of the processes load
+    began = count // 2  # until then some of the processes load
     audio = sum(length for _, length in ledger.done[began:])
     speed = audio / (ledger.done[-1][0] - ledger.done[began - 1][0])
     return f"{jobs} processes: {speed:.1f} s of audio a second", {"jobs": jobs, "audio_per_second": speed}

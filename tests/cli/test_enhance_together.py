@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from exdiff.cli.enhancing.claims import claimed
 from exdiff.cli.enhancing.jobs import run_in_processes
 from exdiff.cli.enhancing.options import Options
 from exdiff.cli.enhancing.plan import plan_tasks
-from exdiff.cli.enhancing.report import Ledger
+from exdiff.cli.enhancing.report import FAILED, Ledger, Outcome
 from exdiff.cli.enhancing.run import Runner, marks_of
+from exdiff.cli.enhancing.worker import Worker
 from exdiff.core.errors import ConfigError
 
 from .conftest import records, wait_for
@@ -139,9 +141,14 @@ def test_a_report_that_cannot_be_written_ends_the_run(tmp_path, together, noise,
 @pytest.mark.parametrize(("limit", "count"), [(1 << 20, 64), (256, 32), (5, 1)])
 def test_readers_open_no_more_files_than_they_may(tmp_path, together, noise, monkeypatch, limit, count):
     started = set()
-    read = readers.Readers._read
+
+    def run(self, task, marks, advance):
+        started.add(threading.current_thread())
+        wait_for(lambda: len(started) >= count)
+        return Outcome.of(task, FAILED, error="no sound")
+
     monkeypatch.setattr(readers, "_open_files", lambda: limit)
-    monkeypatch.setattr(readers.Readers, "_read", lambda self: started.add(threading.current_thread()) or read(self))
+    monkeypatch.setattr(Runner, "run", run)
     for number in range(70):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / f"{number}.wav").touch()
@@ -168,26 +175,68 @@ def test_processes_have_several_files_under_way_each(tmp_path, together, process
 
 
 class Deadly(Runner):
-    """It kills its process, as a lack of memory does, over files of one name, once the first results are there."""
+    """It kills its process, as a lack of memory does, over one file, once all files have begun."""
 
     def run(self, task, marks, advance):
-        if task.source.name == "deadly.wav":
-            wait_for(lambda: len(list(task.outputs[0].parent.glob("[!.]*"))) > 0)
+        name, log = task.source.name, task.outputs[0].parent.with_name("begun.txt")
+        with log.open("a") as begun:
+            begun.write(f"{name}\n")
+        if name == "deadly.wav":
+            wait_for(lambda: len(log.read_text().split()) >= 6)
             os.kill(os.getpid(), signal.SIGKILL)
+        wait_for(lambda: "deadly" in log.read_text())
+        if name in ("3.wav", "4.wav") and log.read_text().count(name) == 1:
+            time.sleep(60)  # it is killed with the other
         return super().run(task, marks, advance)
 
 
 @posix
 def test_a_process_that_dies_over_one_of_its_files_costs_that_file_alone(tmp_path, noise, batching_model, capfd):
+    """The first process has 0, 1 and 2 under way, the second one the rest."""
     for name in ("0", "1", "2", "3", "4", "deadly"):
-        noise(tmp_path / "in" / f"{name}.wav", seconds=0.5 if name == "0" else 20)
+        noise(tmp_path / "in" / f"{name}.wav")
     options = Options(model=batching_model, loading={"steps": 0}, jobs=2, threads=2)
     plan = plan_tasks([str(tmp_path / "in")], str(tmp_path / "out"), options)
     ledger = Ledger(tmp_path / "r.jsonl", to_stdout=False, verbose=False)
+    (tmp_path / "out").mkdir()
     run_in_processes([(task, marks_of(task)) for task in plan.tasks], options, ledger, Deadly)
     assert ledger.counts == {"done": 5, "failed": 1}
     assert "deadly.wav: the process that enhanced it ended by signal 9" in capfd.readouterr().err
     assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {f"{number}.wav" for number in range(5)}
+    begun = Counter((tmp_path / "begun.txt").read_text().split())
+    assert begun == {f"{number}.wav": 1 + (number > 2) for number in range(5)} | {"deadly.wav": 2}
+
+
+class Talkative(Runner):
+    """It says more than a pipe holds."""
+
+    def run(self, task, marks, advance):
+        def often(seconds):
+            for _ in range(1000):
+                advance(seconds / 1000)
+
+        return super().run(task, marks, often)
+
+
+@posix
+def test_a_process_that_nobody_listens_to_ends_all_the_same(tmp_path, noise, batching_model):
+    for number in range(3):
+        noise(tmp_path / "in" / f"{number}.wav", seconds=300)
+    options = Options(model=batching_model, loading={"steps": 0})
+    plan = plan_tasks([str(tmp_path / "in")], str(tmp_path / "out"), options)
+    worker = Worker(get_context("spawn"), Talkative, options, 1, True)
+    kind, _, room = worker.connection.recv()
+    assert kind == "ready" and room > 2
+    for number, task in enumerate(plan.tasks):
+        worker.give(number, task, marks_of(task))
+    wait_for(lambda: len(list((tmp_path / "out").glob(".*.part"))) == 3)
+    time.sleep(1)  # the pipe is full by now
+    worker.process.terminate()
+    while worker.process.is_alive():
+        list(worker.outcomes())
+        time.sleep(0.01)
+    assert worker.process.exitcode == 0
+    assert os.listdir(tmp_path / "out") == []
 
 
 @posix

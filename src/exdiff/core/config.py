@@ -190,7 +190,6 @@ def _checked(name: str, item: Field[Any], hint: Any, value: Any) -> Any:
     return tuple(value) if typing.get_origin(hint) is tuple and isinstance(value, list) else value
 
 
-@functools.lru_cache(maxsize=64)  # asked with every call of a model
 def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of the parameters, as far as they can be resolved."""
     while isinstance(factory, functools.partial):

@@ -56,8 +56,8 @@ class Recipe:
         With `stage: extractor` the sections of the diffusion model are empty.
 
         Raises:
-            ConfigError: no such recipe, unknown key or stage, or an override that is not `key=value` or of a section that
-                the stage does without.
+            ConfigError: no such recipe, unknown key or stage, an override that is not `key=value`, or one of a section
+                that the stage does without.
         """
         changes = _overrides(overrides)
         return cls.from_dict(_staged(_merge(_read(source), changes), changes))
@@ -158,8 +158,8 @@ def _staged(table: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     if stage not in STAGES:
         raise ConfigError(f"recipe: unknown stage {stage!r}{nearest(str(stage), STAGES)}")
     if unused := [section for section in STAGES[stage] if changes.get(section)]:
-        why = f"with stage={stage} there is no {unused[0]}"
-        raise ConfigError(f"recipe: {why}; leave out what you change in it, or take a recipe of the whole model")
+        why = f"with stage={stage} there is no {' and no '.join(unused)}"
+        raise ConfigError(f"recipe: {why}; leave out what you change there, or take a recipe of the whole model")
     return table | {section: {} for section in STAGES[stage]}
 
 

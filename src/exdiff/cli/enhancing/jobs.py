@@ -2,7 +2,7 @@
 
 Processes are spawned, never forked: in a fork of a process that has used OpenMP threads, the next parallel region
 hangs. A process that dies, of too little memory for example, costs only the file it was working on. If it was working
-on several, as on a GPU, they are begun again, each of them alone in its process.
+on several, as on a GPU, they are begun again after all others, each of them alone in its process.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from exdiff.core.threads import core_count
 
 _LOOK_SECONDS = 0.2  # between two looks whether the run has to end
 _END_SECONDS = 20.0  # for a process to remove what is unfinished
+_TICK_SECONDS = 0.02  # between two looks whether it has
 MOST_BARREN = 3  # replacements for processes that die while they load, one after the other
 
 
@@ -38,6 +39,7 @@ def run_in_processes(
     make: MakeRunner = Runner,
     lengths: Lengths | None = None,
     option: str = "--jobs",
+    several: bool = True,
 ) -> None:
     """Enhance files in `options.jobs` processes; outcomes come in the order in which files are finished.
 
@@ -48,11 +50,12 @@ def run_in_processes(
         make: makes the runner of each process, from the options and a number of threads.
         lengths: of the files, for the bar.
         option: of the command, which sets the number of processes.
+        several: a process may have several files under way at once, if that fills its device.
 
     Raises:
         ConfigError: nothing can be done, because of the model or an option.
     """
-    pool = _Pool(work, options, ledger, make, lengths)
+    pool = _Pool(work, options, ledger, make, lengths, several)
     with closing(pool):
         pool.run()
         pool.give_up(option)
@@ -66,6 +69,7 @@ class _Pool:
         ledger: Ledger,
         make: MakeRunner = Runner,
         lengths: Lengths | None = None,
+        several: bool = True,
     ) -> None:
         self._work, self._options, self._ledger = work, options, ledger
         self._pending = deque(range(len(work)))
@@ -73,7 +77,7 @@ class _Pool:
         self._count, self._make = min(options.jobs, len(work)), make
         self._threads = max(1, (thread_count(options.threads) or core_count()) // self._count)
         # A thread that waits for a pipe cannot be interrupted.
-        self._several = not any(is_pipe(task.source) for task, _ in work)
+        self._several = several and not any(is_pipe(task.source) for task, _ in work)
         self._context = get_context("spawn")
         self._workers: list[Worker] = []
         self._ended: list[Any] = []
@@ -118,6 +122,7 @@ class _Pool:
         elif kind == "progress":
             number, seconds = content
             worker.seconds[number] += seconds
+            self._bar.describe(worker.tasks[number].source.name)
             self._show()
         else:
             self._finish(worker, *content)
@@ -167,7 +172,7 @@ class _Pool:
             self._finish(worker, numbers[0], _lost_with(worker.process.exitcode, worker.tasks[numbers[0]]))
         else:  # which of them it was will show
             self._alone.update(numbers)
-            self._pending.extendleft(reversed(numbers))
+            self._pending.extend(numbers)
         self._barren += worker.room is None
         if self._pending and (worker.room is not None or self._barren <= MOST_BARREN):
             self._start()
@@ -178,16 +183,21 @@ class _Pool:
         for worker in self._workers:
             if worker.process.is_alive():
                 worker.process.terminate()
-        deadline = time.monotonic() + _END_SECONDS
-        for process in [*self._ended, *(worker.process for worker in self._workers)]:
-            process.join(max(0.1, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
+        processes = [*self._ended, *(worker.process for worker in self._workers)]
+        deadline, outcomes = time.monotonic() + _END_SECONDS, self._unheard()
+        while any(process.is_alive() for process in processes) and time.monotonic() < deadline:
+            time.sleep(_TICK_SECONDS)
+            outcomes += self._unheard()  # a process waits until somebody has read what it says
+        for process in processes:
+            process.kill()
+            process.join()
         with suppress(ConfigError, OSError):
-            for outcome in [outcome for worker in self._workers for outcome in worker.outcomes()]:
+            for outcome in [*outcomes, *self._unheard()]:
                 self._ledger.add(outcome)
         ENDING.release()
+
+    def _unheard(self) -> list[Outcome]:
+        return [outcome for worker in self._workers for outcome in worker.outcomes()]
 
 
 def _lost_with(code: int | None, task: EnhanceTask) -> Outcome:

@@ -61,6 +61,7 @@ class Readers:
         self._runner, self._tell, self._most = runner, tell, reader_count()
         self._work: SimpleQueue[tuple[int, EnhanceTask, Marks] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._under_way, self._counting = 0, threading.Lock()
         self._ended = threading.Event()
         if options.threads is None and choose_device(options.loading.get("device", "auto")).type != "cpu":
             import torch
@@ -70,9 +71,15 @@ class Readers:
     def give(self, number: int, task: EnhanceTask, marks: Marks) -> None:
         """Enhance a file as soon as a thread is free."""
         self._work.put((number, task, marks))
-        if len(self._threads) < self._most:
-            self._threads.append(threading.Thread(target=self._read, daemon=True, name="reader"))
-            self._threads[-1].start()
+        self._count(1)
+        if len(self._threads) < min(self._most, self._under_way):
+            thread = threading.Thread(target=self._read, daemon=True, name="reader")
+            thread.start()
+            self._threads.append(thread)
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._under_way += change
 
     def _read(self) -> None:
         while (work := self._work.get()) is not None and not self._ended.is_set():
@@ -84,10 +91,12 @@ class Readers:
                 self._tell(number, seconds)
 
             try:
-                self._tell(number, self._runner.run(task, marks, advance))
+                outcome = self._runner.run(task, marks, advance)
             except BaseException as error:
                 self._tell(number, error)
                 return
+            self._count(-1)
+            self._tell(number, outcome)
 
     def close(self) -> None:
         """End all threads, and wait until they have removed what is unfinished."""

@@ -119,7 +119,8 @@ def _check_marks(task: EnhanceTask, marks: Marks, options: Options) -> None:
         return
     if options.skip_existing or options.overwrite:
         raise _DoneMeanwhile("another run has written it meanwhile")
-    raise AudioError(f"another run has written {task.outputs[0]} meanwhile; use --overwrite or --skip-existing")
+    who = "another run, or a process that died,"
+    raise AudioError(f"{who} has written {task.outputs[0]} meanwhile; use --overwrite or --skip-existing")
 
 
 def thread_count(wanted: int | None) -> int | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from multiprocessing import connection
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from exdiff.cli.common import one_line
@@ -77,7 +78,7 @@ class Worker:
 def serve(pipe: connection.Connection, make: MakeRunner, options: Options, threads: int, several: bool) -> None:
     """Enhance what comes through `pipe` until None comes, or nothing more can come."""
     ENDING.install(everywhere=True)
-    with suppress(KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError):
+    try:
         try:
             runner = make(options, threads)
         except (ExDiffError, OSError) as error:
@@ -87,7 +88,8 @@ def serve(pipe: connection.Connection, make: MakeRunner, options: Options, threa
             _serve_several(pipe, runner, options)
         else:
             _serve_one_by_one(pipe, runner)
-    # The run is over; whoever began it says so.
+    except (KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the run is over; whoever began it says so
 
 
 def _serve_one_by_one(pipe: connection.Connection, runner: Runner) -> None:
@@ -113,22 +115,41 @@ def _teller(pipe: connection.Connection, number: int) -> Callable[[float], None]
 
 
 def _serve_several(pipe: connection.Connection, runner: Runner, options: Options) -> None:
-    sending, ends = threading.Lock(), []
-
-    def tell(number: int, content: Any) -> None:
-        if isinstance(content, BaseException):
-            ends.append(content)
-            return
-        with sending:
-            pipe.send(("outcome" if isinstance(content, Outcome) else "progress", number, content))
-
-    with closing(Readers(runner, options, tell)) as readers:
+    """Readers and the thread that hands out work never wait for whoever is at the other end of the pipe."""
+    ENDING.hold()
+    messages: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+    readers = Readers(runner, options, lambda number, content: messages.put((number, content)))
+    try:
         pipe.send(("ready", runner.common, reader_count()))
-        while not ends:
+        threading.Thread(target=_hand_out, args=(pipe, readers, messages), daemon=True).start()
+        while True:
             ENDING.check()
-            if pipe.poll(LOOK_SECONDS):
-                work = pipe.recv()
-                if work is None:
-                    return
-                readers.give(*work)
-        raise ends[0]
+            with suppress(Empty):
+                _send(pipe, *messages.get(timeout=LOOK_SECONDS))
+    except EOFError:
+        pass  # all is done
+    finally:
+        readers.close()
+        with suppress(Empty):
+            while True:
+                number, content = messages.get_nowait()
+                if isinstance(content, Outcome):
+                    _send(pipe, number, content)
+
+
+def _hand_out(pipe: connection.Connection, readers: Readers, messages: SimpleQueue[tuple[int, Any]]) -> None:
+    end: Exception = EOFError()
+    try:
+        while (work := pipe.recv()) is not None:
+            readers.give(*work)
+    except OSError:
+        pass  # so is the pipe's
+    except Exception as error:  # no further thread can be started, say
+        end = error
+    messages.put((-1, end))
+
+
+def _send(pipe: connection.Connection, number: int, content: Any) -> None:
+    if isinstance(content, BaseException):
+        raise content
+    pipe.send(("outcome" if isinstance(content, Outcome) else "progress", number, content))
