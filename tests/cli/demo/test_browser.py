@@ -63,11 +63,16 @@ def enhance(page):
 
 
 def state(page):
-    """Position in s, gains of the two recordings, whether it plays, and the track."""
+    """Position in s, gains of the two recordings, whether it plays, the track, and the time of the audio clock."""
     return page.evaluate(
-        "() => { const e = document.querySelector('exdiff-player').engine;"
-        " const { position, gains, playing, track, context } = e;"
-        " return { position, gains, playing, track, clock: context?.currentTime } }"
+        """() => {
+            const e = document.querySelector('exdiff-player').engine;
+            const now = () => e.context?.currentTime;
+            let clock, position;
+            do { clock = now(); position = e.position; } while (clock !== now()); // it may go on between two reads
+            const { gains, playing, track } = e;
+            return { position, gains, playing, track, clock };
+        }"""
     )
 
 
