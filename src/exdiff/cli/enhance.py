@@ -134,15 +134,12 @@ def _do(work: list[tuple[EnhanceTask, Marks]], options: Options, ledger: Ledger)
 
         run_in_processes(work, options, ledger)
         return
-    from exdiff.cli.enhancing.plan import is_pipe
-    from exdiff.cli.enhancing.readers import run_in_threads
+    from exdiff.cli.enhancing.readers import run_in_threads, suits_threads
     from exdiff.cli.enhancing.run import Runner, run_serially, thread_count
 
     runner = Runner(options, thread_count(options.threads))
     ledger.common = runner.common
-    # A thread that waits for a pipe cannot be interrupted.
-    several = runner.together and len(work) > 1 and not any(is_pipe(task.source) for task, _ in work)
-    (run_in_threads if several else run_serially)(work, runner, options, ledger)
+    (run_in_threads if runner.together and suits_threads(work) else run_serially)(work, runner, options, ledger)
 
 
 def _choose(plan: Plan, options: Options, ledger: Ledger) -> list[tuple[EnhanceTask, Marks]]:

@@ -22,7 +22,8 @@ class Attempt:
         options: of the run.
         ledger: receives the outcomes.
         make: makes the runner of a worker.
-        alone: a worker does one file at a time even if it could do several, to find the one that ends it.
+        alone: an actor of Ray does one file at a time even if it could do several, to find the one that ends it;
+            `run_in_processes` sees to that by itself.
     """
 
     work: Work

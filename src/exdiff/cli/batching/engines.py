@@ -62,8 +62,7 @@ def _attempt_here(workers: int | None, in_memory: bool, attempt: Attempt) -> Non
     on_cpu = choose_device(options.loading.get("device", "auto")).type == "cpu"
     jobs = workers or (core_count() if on_cpu else 1)
     if not in_memory and (on_cpu or jobs > 1):
-        several = not attempt.alone
-        run_in_processes(work, replace(options, jobs=jobs), ledger, attempt.make, Sizes(work), "--workers", several)
+        run_in_processes(work, replace(options, jobs=jobs), ledger, attempt.make, Sizes(work), "--workers")
         return
     runner = attempt.make(options, thread_count(options.threads))
     ledger.common = runner.common

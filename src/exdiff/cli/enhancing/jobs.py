@@ -18,7 +18,8 @@ from typing import Any
 from exdiff.cli.ending import ENDING
 from exdiff.cli.enhancing.length import Lengths
 from exdiff.cli.enhancing.options import Options
-from exdiff.cli.enhancing.plan import EnhanceTask, is_pipe
+from exdiff.cli.enhancing.plan import EnhanceTask
+from exdiff.cli.enhancing.readers import LOOK_SECONDS, suits_threads
 from exdiff.cli.enhancing.report import FAILED, Ledger, Outcome
 from exdiff.cli.enhancing.run import MakeRunner, Marks, Runner, thread_count
 from exdiff.cli.enhancing.worker import Worker
@@ -26,7 +27,6 @@ from exdiff.core.errors import ConfigError
 from exdiff.core.progress import AudioBar
 from exdiff.core.threads import core_count
 
-_LOOK_SECONDS = 0.2  # between two looks whether the run has to end
 _END_SECONDS = 20.0  # for a process to remove what is unfinished
 _TICK_SECONDS = 0.02  # between two looks whether it has
 MOST_BARREN = 3  # replacements for processes that die while they load, one after the other
@@ -39,7 +39,6 @@ def run_in_processes(
     make: MakeRunner = Runner,
     lengths: Lengths | None = None,
     option: str = "--jobs",
-    several: bool = True,
 ) -> None:
     """Enhance files in `options.jobs` processes; outcomes come in the order in which files are finished.
 
@@ -50,12 +49,11 @@ def run_in_processes(
         make: makes the runner of each process, from the options and a number of threads.
         lengths: of the files, for the bar.
         option: of the command, which sets the number of processes.
-        several: a process may have several files under way at once, if that fills its device.
 
     Raises:
         ConfigError: nothing can be done, because of the model or an option.
     """
-    pool = _Pool(work, options, ledger, make, lengths, several)
+    pool = _Pool(work, options, ledger, make, lengths)
     with closing(pool):
         pool.run()
         pool.give_up(option)
@@ -69,15 +67,13 @@ class _Pool:
         ledger: Ledger,
         make: MakeRunner = Runner,
         lengths: Lengths | None = None,
-        several: bool = True,
     ) -> None:
         self._work, self._options, self._ledger = work, options, ledger
         self._pending = deque(range(len(work)))
         self._alone: set[int] = set()  # whose process died while it had several files under way
         self._count, self._make = min(options.jobs, len(work)), make
         self._threads = max(1, (thread_count(options.threads) or core_count()) // self._count)
-        # A thread that waits for a pipe cannot be interrupted.
-        self._several = several and not any(is_pipe(task.source) for task, _ in work)
+        self._several = suits_threads(work)
         self._context = get_context("spawn")
         self._workers: list[Worker] = []
         self._ended: list[Any] = []
@@ -108,7 +104,7 @@ class _Pool:
             self._ledger.add(_failure(self._work[number][0], why))
 
     def _readable(self) -> list[Any]:
-        return connection.wait([worker.connection for worker in self._workers], _LOOK_SECONDS)
+        return connection.wait([worker.connection for worker in self._workers], LOOK_SECONDS)
 
     def _start(self) -> None:
         self._workers.append(Worker(self._context, self._make, self._options, self._threads, self._several))

@@ -16,7 +16,7 @@ from typing import Any
 from exdiff.cli.ending import ENDING
 from exdiff.cli.enhancing.length import Lengths
 from exdiff.cli.enhancing.options import Options
-from exdiff.cli.enhancing.plan import EnhanceTask
+from exdiff.cli.enhancing.plan import EnhanceTask, is_pipe
 from exdiff.cli.enhancing.report import FAILED, Ledger, Outcome
 from exdiff.cli.enhancing.run import Marks, Runner
 from exdiff.core.errors import ConfigError
@@ -40,6 +40,11 @@ def run_in_threads(
     lengths = lengths or Lengths([task.source for task, _ in work], options.raw)
     with closing(_Run(work, runner, options, lengths, ledger)) as run:
         run.run()
+
+
+def suits_threads(work: Sequence[tuple[EnhanceTask, Marks]]) -> bool:
+    """Whether there are several files, and no pipe: a thread that waits for one cannot be interrupted."""
+    return len(work) > 1 and not any(is_pipe(task.source) for task, _ in work)
 
 
 def reader_count() -> int:
